@@ -1,0 +1,111 @@
+package record
+
+import (
+	"math/big"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+func TestSequenceNumberLayout(t *testing.T) {
+	f := func(text string, want SequenceNumber) {
+		t.Helper()
+		got, err := ParseSequenceNumber(text)
+		if err != nil || got != want {
+			t.Errorf("ParseSequenceNumber(%s) = %+v, %v; want %+v", text, got, err, want)
+		}
+		if s := want.String(); s != text {
+			t.Errorf("%+v.String() = %s; want %s", want, s, text)
+		}
+	}
+	// A sequence number AWS issued, from its own documentation.
+	f("49590338271490256608559692538361571095921575989136588898",
+		SequenceNumber{Created: 1542776258, Index: 0x67648a17, Time: 1545084650, Shard: 6})
+	f("49546986683135544286507457936321625675700192471156785154",
+		SequenceNumber{Created: 1421279230, Index: 469, Time: 1421279386, Shard: 0})
+}
+
+func TestSequenceNumberRejects(t *testing.T) {
+	good := SequenceNumber{Created: 1542776258, Index: 7, Time: 1545084650, Shard: 6}.String()
+	for _, text := range []string{
+		"", "0", good[:55], good + "0", strings.Repeat("9", 56), "4959033827149025660855969253836157109592157598913658889x",
+		// one more breaks the version nibble
+		good[:55] + string(good[55]+1),
+	} {
+		if s, err := ParseSequenceNumber(text); err == nil {
+			t.Errorf("ParseSequenceNumber(%q) = %+v; want an error", text, s)
+		}
+	}
+}
+
+func TestSequenceNumberOrder(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	prev := SequenceNumber{Created: 1700000000, Shard: 3}
+	for range 1000 {
+		next := SequenceNumber{Created: prev.Created, Shard: 3, Index: prev.Index + 1 + Index(rng.Uint64N(1<<40)), Time: rng.Int64N(1 << 35)}
+		if prev.Compare(next) != -1 || next.Compare(prev) != 1 || prev.String() >= next.String() {
+			t.Fatalf("%s does not rise to %s", prev, next)
+		}
+		prev = next
+	}
+}
+
+func FuzzSequenceNumber(f *testing.F) {
+	f.Add("49590338271490256608559692538361571095921575989136588898")
+	f.Add("0")
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := ParseSequenceNumber(text)
+		if err == nil && s.String() != text {
+			t.Fatalf("%q parses to %+v, which prints %s", text, s, s)
+		}
+	})
+}
+
+func TestHashKey(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 1000 {
+		h := HashKey{rng.Uint64() >> rng.Uint64N(64), rng.Uint64() >> rng.Uint64N(64)}
+		want := new(big.Int).Add(new(big.Int).Lsh(new(big.Int).SetUint64(h.Hi), 64), new(big.Int).SetUint64(h.Lo)).String()
+		if h.String() != want {
+			t.Fatalf("%#v.String() = %s; want %s", h, h, want)
+		}
+		if back, err := ParseHashKey(want); err != nil || back != h {
+			t.Fatalf("ParseHashKey(%s) = %v, %v", want, back, err)
+		}
+		if h.Next().Prev() != h {
+			t.Fatalf("%s: Next and Prev do not undo each other", h)
+		}
+	}
+	for _, text := range []string{"", "00", "01", "-1", "1 ", "340282366920938463463374607431768211456", "999999999999999999999999999999999999999"} {
+		if h, err := ParseHashKey(text); err == nil {
+			t.Errorf("ParseHashKey(%q) = %s; want an error", text, h)
+		}
+	}
+	if s := MaxHashKey.String(); s != "340282366920938463463374607431768211455" {
+		t.Errorf("MaxHashKey = %s", s)
+	}
+	if s := (HashKey{}).String(); s != "0" {
+		t.Errorf("zero HashKey = %s", s)
+	}
+}
+
+// TestHashKeyOf uses the digest RFC 1321 gives for "a".
+func TestHashKeyOf(t *testing.T) {
+	if got, want := HashKeyOf("a"), (HashKey{0x0cc175b9c0f1b6a8, 0x31c399e269772661}); got != want {
+		t.Errorf("HashKeyOf(a) = %x; want %x", got, want)
+	}
+}
+
+func TestNoAllocations(t *testing.T) {
+	s := SequenceNumber{Created: 1542776258, Index: 7, Time: 1545084650, Shard: 6}
+	text, buf, key := s.String(), make([]byte, 0, 64), strings.Repeat("k", 256)
+	for name, f := range map[string]func(){
+		"Append":              func() { buf = s.Append(buf[:0]) },
+		"ParseSequenceNumber": func() { _, _ = ParseSequenceNumber(text) },
+		"HashKeyOf":           func() { _ = HashKeyOf(key) },
+	} {
+		if n := testing.AllocsPerRun(100, f); n != 0 {
+			t.Errorf("%s allocates %v times", name, n)
+		}
+	}
+}
