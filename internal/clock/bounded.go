@@ -1,0 +1,112 @@
+package clock
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// jumpStep is how far a wall clock may jump ahead of elapsed time and be believed at once. It
+	// covers the corrections a time daemon makes.
+	jumpStep = time.Minute
+	// jumpRate is how many seconds of a larger jump are believed a second. At 4, a machine that
+	// slept a night is right again in two hours, and a clock that is years ahead takes five hours
+	// to age a day's records: time for the alarm to be read.
+	jumpRate = 4
+)
+
+// Bounded is a Clock that does not believe a forward jump at once.
+//
+// A wall clock that jumps far ahead would do lasting harm: records get arrival times in the future,
+// which a shard's later records must then exceed, and retention finds everything too old and trims
+// it. A jump is seen by comparing the wall clock with the monotonic reading that time.Now carries.
+// The clock then runs on from where it was, faster than real time, until it meets the wall clock:
+// in any real time d it rises by at most d + jumpStep + jumpRate·d. While it lags, arrival times
+// are early and retention is late, which loses nothing.
+//
+// Refusing jumps altogether was the alternative; but a monotonic clock stands still while a
+// machine sleeps, so a jump is often the truth. Steps back are followed at once, and so is the
+// first reading: after a restart the wall clock is all there is. Readings without a monotonic part
+// (Manual) never count as jumps.
+//
+// It is safe for concurrent use.
+type Bounded struct {
+	source Clock
+	onJump func(ahead time.Duration)
+
+	mu struct {
+		sync.Mutex
+		reading time.Time
+		state   bound
+	}
+}
+
+// NewBounded returns a bounded clock over source. onJump, which may be nil, is called when a jump
+// beyond what is believed at once is first seen, with the distance by which the wall clock is
+// ahead; it is called again only after the clock has caught up. It runs in the goroutine that read
+// the clock and must return quickly.
+func NewBounded(source Clock, onJump func(ahead time.Duration)) *Bounded {
+	return &Bounded{source: source, onJump: onJump}
+}
+
+// Now returns the believed time. It carries no monotonic reading.
+func (b *Bounded) Now() time.Time {
+	now, ahead, alarm := b.read()
+	if alarm && b.onJump != nil {
+		b.onJump(ahead)
+	}
+	return now
+}
+
+// Behind returns by how much the clock lagged its source at the last reading: 0 unless the source
+// jumped.
+func (b *Bounded) Behind() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.state.behind
+}
+
+func (b *Bounded) read() (now time.Time, ahead time.Duration, alarm bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	// Read under the lock: readings taken in one order and judged in another would look like jumps.
+	reading := b.source.Now()
+	elapsed := reading.Sub(b.mu.reading)
+	was := b.mu.state.behind
+	b.mu.reading = reading
+	now = b.mu.state.step(reading.Round(0), elapsed)
+	ahead = b.mu.state.behind
+	return now, ahead, was == 0 && ahead > 0
+}
+
+// bound is the rule of Bounded without a clock: wall-clock times and elapsed real time in, believed
+// time out. The zero value believes its first reading.
+type bound struct {
+	believed time.Time
+	// budget is how much jump would be believed at once now, at most jumpStep.
+	budget time.Duration
+	// behind is the part of a jump not believed yet.
+	behind  time.Duration
+	started bool
+}
+
+// step returns the believed time when the wall clock shows wall, elapsed after the last step.
+func (b *bound) step(wall time.Time, elapsed time.Duration) time.Time {
+	if !b.started {
+		*b = bound{believed: wall, budget: jumpStep, started: true}
+		return wall
+	}
+	elapsed = max(elapsed, 0)
+	b.budget = min(jumpStep, b.budget+jumpRate*min(elapsed, jumpStep))
+	expected := b.believed.Add(elapsed)
+	ahead := wall.Sub(expected)
+	if ahead <= 0 {
+		b.believed, b.behind = wall, 0
+		return wall
+	}
+	taken := min(ahead, b.budget)
+	b.budget -= taken
+	b.behind = ahead - taken
+	b.believed = expected.Add(taken)
+	return b.believed
+}
