@@ -1,0 +1,65 @@
+package shape
+
+import "context"
+
+// Operation is one operation of a service as wire sees it: how to make its structures and what to
+// do with them.
+type Operation struct {
+	// Name is the model's name, such as PutRecords.
+	Name string
+	// NewInput returns an empty input structure; wire pools them.
+	NewInput func() Shape
+	// NewOutput returns an empty output structure. It is nil for an operation that has no output
+	// in the model, whose response has an empty body.
+	NewOutput func() Shape
+	// Handle does the operation: in is decoded and valid, out is empty. Both belong to the
+	// request and go back to a pool after it, as does the memory that in's strings and blobs
+	// alias. An error that is an *Error reaches the client, any other becomes InternalFailure.
+	Handle func(ctx context.Context, call *Call, in, out Shape) error
+	// Streaming marks an operation that answers with an event stream instead of out.
+	Streaming bool
+}
+
+// Call says who called and lets a handler keep resources until its answer is on the wire. It
+// belongs to one request at a time and is not safe for concurrent use.
+type Call struct {
+	// Account is the caller's 12-digit account id.
+	Account string
+	// Region is the region of the credential scope.
+	Region string
+	// AccessKeyID is the key that signed the request.
+	AccessKeyID string
+	// RequestID is the x-amzn-RequestId of the response.
+	RequestID string
+
+	done []func()
+}
+
+// OnDone registers f to run after the response was written or abandoned: what the output aliases
+// must live until then. Functions run in reverse order.
+func (c *Call) OnDone(f func()) { c.done = append(c.done, f) }
+
+// Done runs the registered functions once and forgets them. Whoever made the call must call it
+// exactly when the output is no longer needed, also after an error or a panic of the handler. The
+// functions that are left still run when one of them panics.
+func (c *Call) Done() {
+	for len(c.done) > 0 {
+		c.runLast()
+	}
+}
+
+func (c *Call) runLast() {
+	last := len(c.done) - 1
+	f := c.done[last]
+	c.done[last] = nil
+	c.done = c.done[:last]
+	f()
+}
+
+// Reset empties the call for another request, keeping its memory. Registered functions that did not
+// run are dropped.
+func (c *Call) Reset() {
+	done := c.done
+	clear(done)
+	*c = Call{done: done[:0]}
+}
