@@ -9,41 +9,63 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
+
+// MaxKey is the longest key in bytes.
+const MaxKey = 1024
 
 // Info describes a stored object.
 type Info struct {
-	Key      string
-	Size     int64
+	Key string
+	// Size is the object's length in bytes.
+	Size int64
+	// Modified is when the object was stored, by the store's clock.
 	Modified time.Time
 }
 
 var (
 	// ErrNotFound says that no object has the key.
 	ErrNotFound = errors.New("objectstore: no such object")
-	// ErrKey says that a key is empty, longer than 1,024 bytes, not UTF-8, or holds a NUL.
+	// ErrKey says that a key is empty, longer than MaxKey, not UTF-8, or holds a NUL.
 	ErrKey = errors.New("objectstore: invalid key")
-	// ErrRange says that a read begins past the object's end.
+	// ErrRange says that a read begins before the object's start or past its end.
 	ErrRange = errors.New("objectstore: range not satisfiable")
 	// ErrFull says that there is no room; nothing of the object was kept.
 	ErrFull = errors.New("objectstore: no space")
 )
 
-// Bucket holds objects by key. It is safe for concurrent use.
+// Bucket holds objects by key. It is safe for concurrent use. Every method but List returns ErrKey
+// for a key that CheckKey refuses. A key is opaque: "a/../b" and "/a" are keys like any other, and
+// no key reaches outside the bucket. A call whose context is done before it begins returns the
+// context's error and changes nothing.
 type Bucket interface {
 	// Put stores everything body yields under key, replacing what was there at once and whole: a
-	// reader sees the old object or the new one. If body or the store fails, the old one stays.
-	// When it returns nil the object is durable.
+	// reader sees the old object or the new one, and a body opened before goes on yielding the
+	// old one. If body or the store fails, the old one stays. When it returns nil the object is
+	// durable and every call that begins afterwards sees it.
 	Put(ctx context.Context, key string, body io.Reader) (Info, error)
 	// Get opens length bytes from offset; a negative length means to the end, and a length past
-	// the end is cut there. The caller closes the body.
+	// the end is cut there. At the end exactly the body is empty; beyond it, or with a negative
+	// offset, ErrRange. The caller closes the body; ctx must stay alive until then.
 	Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error)
 	// Stat describes the object.
 	Stat(ctx context.Context, key string) (Info, error)
 	// List returns up to limit objects whose key starts with prefix and is greater than after, in
-	// byte order of keys. Fewer than limit means the end.
+	// byte order of keys. Fewer than limit means the end. Writes that run meanwhile may or may
+	// not show.
 	List(ctx context.Context, prefix, after string, limit int) ([]Info, error)
-	// Delete removes the object; removing what does not exist is no error.
+	// Delete removes the object; removing what does not exist is no error. A body opened before
+	// stays readable.
 	Delete(ctx context.Context, key string) error
+}
+
+// CheckKey returns ErrKey, or nil if key may name an object.
+func CheckKey(key string) error {
+	if key == "" || len(key) > MaxKey || !utf8.ValidString(key) || strings.IndexByte(key, 0) >= 0 {
+		return ErrKey
+	}
+	return nil
 }
