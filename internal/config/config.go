@@ -1,0 +1,198 @@
+// Package config is Headrace's configuration: one struct, one table of keys, and the loading of one
+// file, the environment and flags over the defaults, with the source of every value remembered.
+//
+// Precedence is flags > HEADRACE_* environment variables > one YAML file > defaults. Every key has
+// the same three spellings: limits.request-body in the file is HEADRACE_LIMITS_REQUEST_BODY and
+// --limits-request-body. An unknown key in the file is an error that names its line. An unknown
+// HEADRACE_* variable is only a warning, because platforms set such variables themselves: in
+// Kubernetes a service called headrace gives every pod HEADRACE_PORT and HEADRACE_SERVICE_HOST.
+//
+// It is not where secrets live: no key holds one, and a later key for one must be the path of a
+// file. It does not print, watch or change configuration, and it is no place for a service's own
+// settings, which callers make through that service's API.
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is the effective configuration of one process. Default gives a valid one.
+type Config struct {
+	// Listen is the address of the one port, host:port; port 0 picks a free one.
+	Listen string
+	// Memory is the budget for stored records and requests in flight; AutoMemory is a quarter of
+	// what the machine or the control group has. Use MemoryBytes to read it.
+	Memory Size
+	// TransitionDelay is how long a stream stays CREATING, UPDATING or DELETING.
+	TransitionDelay time.Duration
+	// Account is the account of callers whose access key is not itself a 12-digit account id.
+	Account string
+	// Region is the region that connection hints and client commands name.
+	Region string
+	// DrainTimeout is how long requests in flight may go on once a stop was asked for.
+	DrainTimeout time.Duration
+	// Limits bound what callers can create and send.
+	Limits Limits
+	// Log says what is logged and how.
+	Log Log
+}
+
+// Limits are hard caps that hold whatever AWS's own quotas would allow.
+type Limits struct {
+	// Streams and Shards are the most one account may have in one region.
+	Streams, Shards int
+	// RequestBody is the largest request body taken, before and after decompression.
+	RequestBody Size
+}
+
+// Log is the configuration of the program's log.
+type Log struct {
+	// Level is the least severe level that is written.
+	Level slog.Level
+	// Format is FormatText or FormatJSON.
+	Format string
+}
+
+// The log formats.
+const (
+	FormatText = "text"
+	FormatJSON = "json"
+)
+
+// minRequestBody leaves room for every call but the largest puts.
+const minRequestBody = 64 << 10
+
+// minMemory holds a few of the largest requests.
+const minMemory = 32 << 20
+
+// Default returns the configuration of a process that was told nothing.
+func Default() Config {
+	return Config{
+		Listen:       "127.0.0.1:4566",
+		Memory:       AutoMemory,
+		Account:      "000000000000",
+		Region:       "us-east-1",
+		DrainTimeout: 10 * time.Second,
+		Limits:       Limits{Streams: 1000, Shards: 10000, RequestBody: 16 << 20},
+		Log:          Log{Level: slog.LevelInfo, Format: FormatText},
+	}
+}
+
+// MemoryBytes returns the memory budget in bytes, with AutoMemory resolved for this machine.
+func (c Config) MemoryBytes() int64 {
+	if c.Memory != AutoMemory {
+		return int64(c.Memory)
+	}
+	return max(machineMemory()/4, minMemory)
+}
+
+// KeyError is a value that a key cannot have.
+type KeyError struct {
+	// Key is the key's dotted name.
+	Key string
+	// Source says where the value came from, "" when it did not come from outside.
+	Source string
+	// Err says what is wrong with it.
+	Err error
+}
+
+// Error names the key, what is wrong and where the value came from.
+func (e *KeyError) Error() string {
+	if e.Source == "" {
+		return fmt.Sprintf("%s: %v", e.Key, e.Err)
+	}
+	return fmt.Sprintf("%s: %v (from %s)", e.Key, e.Err, e.Source)
+}
+
+// Unwrap returns what is wrong with the value.
+func (e *KeyError) Unwrap() error { return e.Err }
+
+// Validate returns a *KeyError for the first key whose value cannot work, or nil.
+func (c Config) Validate() error {
+	for _, check := range []struct {
+		key string
+		err error
+	}{
+		{"listen", checkListen(c.Listen)},
+		{"memory", checkMemory(c.Memory)},
+		{"transition-delay", checkDelay(c.TransitionDelay)},
+		{"account", checkAccount(c.Account)},
+		{"region", checkRegion(c.Region)},
+		{"drain-timeout", checkDelay(c.DrainTimeout)},
+		{"limits.streams", checkCount(c.Limits.Streams)},
+		{"limits.shards", checkCount(c.Limits.Shards)},
+		{"limits.request-body", checkBody(c.Limits.RequestBody)},
+		{"log.format", checkFormat(c.Log.Format)},
+	} {
+		if check.err != nil {
+			return &KeyError{Key: check.key, Err: check.err}
+		}
+	}
+	return nil
+}
+
+func checkListen(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("%q is not host:port", addr)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q has no port between 0 and 65535", addr)
+	}
+	return nil
+}
+
+func checkMemory(s Size) error {
+	if s != AutoMemory && s < minMemory {
+		return fmt.Errorf("%s is less than %s", s, Size(minMemory))
+	}
+	return nil
+}
+
+func checkDelay(d time.Duration) error {
+	if d < 0 || d > time.Hour {
+		return fmt.Errorf("%s is not between 0s and 1h", d)
+	}
+	return nil
+}
+
+func checkAccount(s string) error {
+	if len(s) != 12 || strings.Trim(s, "0123456789") != "" {
+		return fmt.Errorf("%q is not 12 digits", s)
+	}
+	return nil
+}
+
+func checkRegion(s string) error {
+	const allowed = "abcdefghijklmnopqrstuvwxyz0123456789-"
+	if s == "" || len(s) > 64 || strings.Trim(s, allowed) != "" {
+		return fmt.Errorf("%q is not a region name such as us-east-1", s)
+	}
+	return nil
+}
+
+func checkCount(n int) error {
+	if n < 1 {
+		return fmt.Errorf("%d is less than 1", n)
+	}
+	return nil
+}
+
+func checkBody(s Size) error {
+	if s < minRequestBody {
+		return fmt.Errorf("%s is less than %s", s, Size(minRequestBody))
+	}
+	return nil
+}
+
+func checkFormat(s string) error {
+	if s != FormatText && s != FormatJSON {
+		return fmt.Errorf("%q is neither %s nor %s", s, FormatText, FormatJSON)
+	}
+	return nil
+}
