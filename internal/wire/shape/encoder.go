@@ -1,23 +1,192 @@
 package shape
 
-// Encoder appends one document.
-type Encoder struct{ buf []byte }
+import (
+	"slices"
+	"strconv"
+)
 
-func (e *Encoder) Reset(f Format, buf []byte) {}
-func (e *Encoder) Bytes() []byte              { return e.buf }
-func (e *Encoder) BeginStruct()               {}
-func (e *Encoder) Member(name string)         {}
-func (e *Encoder) EndStruct()                 {}
-func (e *Encoder) BeginList(n int)            {}
-func (e *Encoder) EndList()                   {}
-func (e *Encoder) BeginMap(n int)             {}
-func (e *Encoder) MapKey(k string)            {}
-func (e *Encoder) EndMap()                    {}
-func (e *Encoder) String(s string)            {}
-func (e *Encoder) Bool(v bool)                {}
-func (e *Encoder) Int32(v int32)              {}
-func (e *Encoder) Int64(v int64)              {}
-func (e *Encoder) Float64(v float64)          {}
-func (e *Encoder) Blob(b []byte)              {}
-func (e *Encoder) Timestamp(t Timestamp)      {}
-func (e *Encoder) Null()                      {}
+// Encoder appends one document to a byte slice, in either format. The zero Encoder writes JSON to a
+// new slice; Reset starts over. Nothing is allocated per value, only when the slice must grow. It
+// is not safe for concurrent use.
+//
+// The caller writes one value after each Member and MapKey, one for each element of a list, and one
+// at the root, and ends what it began; the encoder does not check this, but places commas.
+//
+// In CBOR structures have indefinite length, as in AWS's answers, so that a caller need not count
+// the members that are present; lists and maps have the length given to their Begin.
+type Encoder struct {
+	buf    []byte
+	format Format
+	comma  bool // JSON: a value stands before the next one in the same container
+}
+
+// Reset starts a document that is appended to buf, which may be nil.
+func (e *Encoder) Reset(f Format, buf []byte) { *e = Encoder{buf: buf, format: f} }
+
+// Bytes returns buf with what was appended since Reset.
+func (e *Encoder) Bytes() []byte { return e.buf }
+
+// BeginStruct begins a structure, to be filled with Member and a value for each member.
+func (e *Encoder) BeginStruct() {
+	if e.format == CBOR {
+		e.buf = append(e.buf, majorMap<<5|infoIndefinite)
+		return
+	}
+	e.open('{')
+}
+
+// EndStruct ends a structure.
+func (e *Encoder) EndStruct() {
+	if e.format == CBOR {
+		e.buf = append(e.buf, cborBreak)
+		return
+	}
+	e.shut('}')
+}
+
+// Member begins a member. name is the model's: ASCII without anything to escape.
+func (e *Encoder) Member(name string) {
+	if e.format == CBOR {
+		e.head(majorText, uint64(len(name)))
+		e.buf = append(e.buf, name...)
+		return
+	}
+	e.separate()
+	e.buf = append(e.buf, '"')
+	e.buf = append(e.buf, name...)
+	e.buf = append(e.buf, '"', ':')
+	e.comma = false
+}
+
+// BeginList begins a list of exactly n elements.
+func (e *Encoder) BeginList(n int) {
+	if e.format == CBOR {
+		e.head(majorList, uint64(n))
+		return
+	}
+	e.open('[')
+}
+
+// EndList ends a list.
+func (e *Encoder) EndList() {
+	if e.format == JSON {
+		e.shut(']')
+	}
+}
+
+// BeginMap begins a map of exactly n entries, to be filled with MapKey and a value for each.
+func (e *Encoder) BeginMap(n int) {
+	if e.format == CBOR {
+		e.head(majorMap, uint64(n))
+		return
+	}
+	e.open('{')
+}
+
+// MapKey begins an entry of a map.
+func (e *Encoder) MapKey(k string) {
+	e.String(k)
+	if e.format == JSON {
+		e.buf = append(e.buf, ':')
+		e.comma = false
+	}
+}
+
+// EndMap ends a map.
+func (e *Encoder) EndMap() {
+	if e.format == JSON {
+		e.shut('}')
+	}
+}
+
+// String writes a string. What is not UTF-8 in it becomes U+FFFD.
+func (e *Encoder) String(s string) {
+	if e.format == CBOR {
+		e.textCBOR(s)
+		return
+	}
+	e.separate()
+	e.quote(s)
+}
+
+// Bool writes a boolean.
+func (e *Encoder) Bool(v bool) {
+	if e.format == CBOR {
+		c := byte(cborFalse)
+		if v {
+			c = cborTrue
+		}
+		e.buf = append(e.buf, c)
+		return
+	}
+	e.separate()
+	e.buf = strconv.AppendBool(e.buf, v)
+}
+
+// Int32 writes an integer.
+func (e *Encoder) Int32(v int32) { e.Int64(int64(v)) }
+
+// Int64 writes a long.
+func (e *Encoder) Int64(v int64) {
+	if e.format == CBOR {
+		e.intCBOR(v)
+		return
+	}
+	e.separate()
+	e.buf = strconv.AppendInt(e.buf, v, 10)
+}
+
+// Float64 writes a double: in JSON the shortest text that reads back as v, and a string for NaN and
+// the infinities; in CBOR always eight bytes.
+func (e *Encoder) Float64(v float64) {
+	if e.format == CBOR {
+		e.floatCBOR(v)
+		return
+	}
+	e.separate()
+	e.floatJSON(v)
+}
+
+// Blob writes a blob: base64 text in JSON, a byte string in CBOR.
+func (e *Encoder) Blob(b []byte) {
+	if e.format == CBOR {
+		e.head(majorBytes, uint64(len(b)))
+		e.buf = append(e.buf, b...)
+		return
+	}
+	e.separate()
+	e.buf = append(e.buf, '"')
+	e.buf = appendBase64(e.buf, b)
+	e.buf = append(e.buf, '"')
+}
+
+// Timestamp writes a timestamp: in JSON seconds with up to three decimals and never an exponent,
+// which some clients cannot read; in CBOR tag 1 and integer milliseconds, which RFC 8949 does not
+// allow and AWS's SDKs for Java insist on.
+func (e *Encoder) Timestamp(t Timestamp) {
+	if e.format == CBOR {
+		e.buf = append(e.buf, majorTag<<5|1)
+		e.intCBOR(int64(t))
+		return
+	}
+	e.separate()
+	e.secondsJSON(t)
+}
+
+// Null writes null.
+func (e *Encoder) Null() {
+	if e.format == CBOR {
+		e.buf = append(e.buf, cborNull)
+		return
+	}
+	e.separate()
+	e.buf = append(e.buf, "null"...)
+}
+
+// grow returns b with room for n more bytes.
+func grow(b []byte, n int) []byte {
+	if cap(b)-len(b) >= n {
+		return b
+	}
+	return slices.Grow(b, n)
+}
