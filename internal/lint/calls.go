@@ -107,7 +107,7 @@ func checkClock(t *Tree) []Finding {
 func checkPrint(t *Tree) []Finding {
 	var out []Finding
 	for _, f := range t.handWritten() {
-		if f.Pkg.isCommand() || under(f.Pkg.Name, "cli", "bench") {
+		if f.Pkg.isCommand() || under(f.Pkg.Name, "cli", "bench", "compat", "e2e") {
 			continue
 		}
 		report := func(n ast.Node, what string) {

@@ -5,7 +5,7 @@
 // repository is checked in a second or two and a tree that does not build yet can be checked too.
 // What that costs is noted at each rule: a rule may miss a clever breach, it must not cry wolf.
 //
-// It is not a formatter and not a vet: `make test` runs gofmt and go vet beside it.
+// It is not a vet: `make test` runs go vet beside it.
 //
 // A rule is a function from a Tree to findings. Two files are its data: imports.txt, the import
 // policy, and allow.txt, the reasoned exceptions, which may only shrink.
@@ -13,6 +13,7 @@ package lint
 
 import (
 	"fmt"
+	"go/format"
 	"go/token"
 	"slices"
 	"strings"
@@ -42,6 +43,7 @@ type Rule struct {
 func Rules() []Rule {
 	return []Rule{
 		{"syntax", checkSyntax},
+		{"format", checkFormat},
 		{"imports", checkImports},
 		{"names", checkNames},
 		{"package-comment", checkPackageComments},
@@ -72,6 +74,19 @@ func checkSyntax(t *Tree) []Finding {
 	for _, f := range t.goFiles() {
 		if f.Err != nil {
 			out = append(out, Finding{f.Path, f.Path, fmt.Sprintf("does not parse: %v", f.Err)})
+		}
+	}
+	return out
+}
+
+// checkFormat reports files that gofmt would change.
+func checkFormat(t *Tree) []Finding {
+	var out []Finding
+	for _, f := range t.goFiles() {
+		text, _ := t.text(f.Path)
+		formatted, err := format.Source([]byte(text))
+		if err == nil && string(formatted) != text {
+			out = append(out, Finding{f.Path, f.Path, "is not formatted; run make fmt"})
 		}
 	}
 	return out

@@ -72,6 +72,12 @@ func TestSyntaxRule(t *testing.T) {
 	f("-- a/a.go --\npackage a\n-- a/testdata/broken.go --\nnot Go\n-- build/x.go --\nnot Go\n", "")
 }
 
+func TestFormatRule(t *testing.T) {
+	f := checker(t, "format")
+	f("-- a/a.go --\npackage a\nfunc f( ) {}\n", "a/a.go")
+	f("-- a/a.go --\npackage a\n\nfunc f() {}\n-- a/testdata/a.go --\npackage a\nfunc f( ) {}\n", "")
+}
+
 func TestImportsRule(t *testing.T) {
 	const policy = `
 -- internal/lint/imports.txt --

@@ -24,8 +24,9 @@ type Tree struct {
 	// Texts are all files that are not binary, in order of their paths.
 	Texts []Text
 
-	fset *token.FileSet
-	fsys fs.FS
+	fset  *token.FileSet
+	fsys  fs.FS
+	texts map[string]int // path -> index in Texts
 }
 
 // Text is one file that is not binary.
@@ -64,7 +65,7 @@ type File struct {
 // Load reads the repository whose root is fsys. Version control, build results and packages
 // installed by other languages' tools are left out; Go files under testdata are text, not Go.
 func Load(fsys fs.FS) (*Tree, error) {
-	t := &Tree{fsys: fsys, fset: token.NewFileSet()}
+	t := &Tree{fsys: fsys, fset: token.NewFileSet(), texts: map[string]int{}}
 	mod, err := fs.ReadFile(fsys, "go.mod")
 	if err != nil {
 		return nil, fmt.Errorf("read go.mod: %w", err)
@@ -124,6 +125,7 @@ func (t *Tree) add(p string) error {
 	if bytes.IndexByte(data[:min(len(data), 8000)], 0) >= 0 {
 		return nil
 	}
+	t.texts[p] = len(t.Texts)
 	t.Texts = append(t.Texts, Text{p, string(data)})
 	if strings.HasSuffix(p, ".go") && !slices.Contains(strings.Split(p, "/"), "testdata") {
 		t.addGo(p, data)
@@ -192,8 +194,8 @@ func (t *Tree) handWritten() []*File {
 
 // text returns the content of the file at p and whether there is one.
 func (t *Tree) text(p string) (string, bool) {
-	i := slices.IndexFunc(t.Texts, func(x Text) bool { return x.Path == p })
-	if i < 0 {
+	i, ok := t.texts[p]
+	if !ok {
 		return "", false
 	}
 	return t.Texts[i].Data, true

@@ -1,0 +1,56 @@
+# Every target of the project. `make help` lists them; `make run` and `make test` work in a fresh clone.
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X github.com/headrace/headrace/internal/cli.version=$(VERSION)
+FUZZTIME ?= 10s
+# Where goroutines meet: the packages that make test runs under the race detector too.
+RACE     := $(wildcard internal/lane internal/coordinator internal/objectstore internal/shardlog internal/journal internal/stream internal/wire internal/metrics internal/server internal/api)
+PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
+
+.DEFAULT_GOAL := help
+.PHONY: run build test check vet fmt lint unit race generate models fuzz stress bench cross compat compat-setup clean help
+
+run: ## start headrace dev on port 4566
+	$(GO) run -ldflags '$(LDFLAGS)' ./cmd/headrace dev
+build: ## build bin/headrace
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/headrace
+test: check compat-setup unit race ## everything that must pass: check, all tests with real clients, the race detector
+check: lint vet ## the house rules and go vet
+vet: ## go vet
+	$(GO) vet ./...
+fmt: ## format every Go file
+	$(GO) fmt ./...
+lint: ## the house rules of internal/lint, gofmt among them
+	$(GO) test ./internal/lint
+unit: ## all Go tests in random order, end-to-end and client tests among them
+	$(GO) test -shuffle=on -timeout 8m ./...
+race: ## tests of the concurrent packages under the race detector (needs a C compiler)
+	@if command -v "$$($(GO) env CC)" >/dev/null; then CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 8m $(RACE:%=./%/...); else echo "race: skipped, no C compiler"; fi
+generate: ## write generated code and COMPATIBILITY.md again; needs no network
+	$(GO) run ./internal/gen/awsgen generate
+	$(GO) run ./internal/gen/compatgen
+models: ## refresh the stored AWS service models; the one step that needs the network
+	$(GO) run ./internal/gen/awsgen models
+fuzz: ## run every fuzz target for FUZZTIME
+	@grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal | sed -E 's|^(.*)/[^/]+:func (Fuzz[A-Za-z0-9_]+).*|\1 \2|' | while read -r dir target; do echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$dir" || exit 1; done
+stress: ## the race target, ten times over
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=10 -timeout 60m $(RACE:%=./%/...)
+bench: build ## benchmarks of the hot paths, then the scenarios of bench/
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+	$(GO) run ./bench
+cross: ## compile for every platform served
+	@for p in $(PLATFORMS); do echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./... || exit 1; done
+compat: compat-setup ## the main job with real AWS clients only
+	$(GO) test -count=1 -v ./compat/...
+compat-setup: $(if $(wildcard compat/requirements.txt),build/venv/.installed) $(if $(wildcard compat/js/package-lock.json),compat/js/node_modules/.installed) ## install the pinned clients
+build/venv/.installed: compat/requirements.txt
+	python3 -m venv build/venv || { echo "compat-setup: needs Python 3 with its venv module (Debian: python3-venv)"; exit 1; }
+	build/venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+compat/js/node_modules/.installed: compat/js/package-lock.json
+	npm ci --prefix compat/js --no-audit --no-fund
+	@touch $@
+clean: ## remove everything that make builds
+	rm -rf bin build compat/js/node_modules
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
