@@ -1,0 +1,256 @@
+package wire
+
+import (
+	"compress/gzip"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+const (
+	// firstStep is the most memory a request gets for announcing a body: from there its buffer
+	// grows with what has arrived.
+	firstStep = 64 << 10
+	// growth is how many times larger each next buffer is.
+	growth = 4
+	// minRate is the bytes per second a slow client must manage once its grace is used up.
+	minRate = 64 << 10
+	// ratioFloor is the size up to which a compressed body may have any ratio.
+	ratioFloor = 1 << 20
+)
+
+// source reads a request's body off the connection. It counts, and it keeps the connection's read
+// deadline ahead of a client that makes progress: whoever sends minRate bytes a second is never cut,
+// who stalls holds a connection for BodyTimeout.
+type source struct {
+	body    io.Reader
+	control *http.ResponseController
+	n       int64     // bytes read
+	next    int64     // n at which the deadline moves
+	limit   time.Time // the deadline for n == 0
+	err     error     // what ended the body, when it was not its end
+}
+
+// begin starts the client's time.
+func (s *source) begin(grace time.Duration) {
+	s.limit = deadlineIn(grace)
+	s.advance()
+}
+
+func (s *source) advance() {
+	s.next = s.n + 4*minRate
+	earned := time.Duration(s.n) * time.Second / minRate
+	_ = s.control.SetReadDeadline(s.limit.Add(earned)) // a transport without deadlines has none to set
+}
+
+// Read implements io.Reader.
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.body.Read(p)
+	s.n += int64(n)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	if err == nil && s.n >= s.next {
+		s.advance()
+	}
+	return n, err
+}
+
+// deadlineIn returns the machine's time d from now: sockets do not follow an injected clock.
+func deadlineIn(d time.Duration) time.Time { return clock.System{}.Now().Add(d) }
+
+// readBody reads the whole body into x.body, decompressed. The memory for it is taken from the
+// budget first: for an announced length at once, else step by step as it arrives. The buffer itself
+// always grows with what has arrived, so an announced length alone holds no memory, unless a
+// buffer of the right size lies idle anyway.
+func (x *exchange) readBody() error {
+	declared := x.r.ContentLength
+	if declared == 0 {
+		return nil
+	}
+	if declared > x.h.cfg.MaxBody {
+		return x.tooLarge()
+	}
+	encoded := gzipped(x.r.Header)
+	if encoded {
+		declared = -1
+	}
+	if err := x.openBody(declared); err != nil {
+		return err
+	}
+	var from io.Reader = &x.src
+	if encoded {
+		z, err := x.h.unzipper(&x.src)
+		if err != nil {
+			return x.readFailed(err)
+		}
+		defer x.h.unzippers.Put(z)
+		from = z
+	}
+	return x.fill(from, declared)
+}
+
+// openBody reserves memory for a body of the declared length, or the first step of one whose length
+// is unknown, finds the first buffer and starts the client's time.
+func (x *exchange) openBody(declared int64) error {
+	want := int64(firstStep)
+	if declared > 0 {
+		want = declared
+	}
+	if err := x.reserve(bufferSize(want)); err != nil {
+		return err
+	}
+	x.src.begin(x.h.cfg.BodyTimeout)
+	if x.body = x.h.buffers.borrow(want); x.body == nil {
+		x.body = x.h.buffers.get(min(want, firstStep))
+	}
+	return nil
+}
+
+// fill reads to the end of from, growing x.body as needed.
+func (x *exchange) fill(from io.Reader, declared int64) error {
+	for {
+		room := x.body[len(x.body):cap(x.body)]
+		if len(room) == 0 {
+			if int64(len(x.body)) == declared {
+				room = x.probe[:] // only the end is left
+			} else if err := x.growBody(declared); err != nil {
+				return err
+			} else {
+				continue
+			}
+		}
+		n, err := from.Read(room)
+		if n > 0 && int64(len(x.body)) == declared {
+			return x.tooLarge() // net/http does not let this happen
+		}
+		x.body = x.body[:len(x.body)+n]
+		if size := int64(len(x.body)); size > x.h.cfg.MaxBody || size > ratioFloor && size/x.h.cfg.MaxRatio > x.src.n {
+			return x.tooLarge()
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return x.readFailed(err)
+		}
+	}
+}
+
+// growBody moves the body to a larger buffer.
+func (x *exchange) growBody(declared int64) error {
+	size := min(bufferSize(x.h.cfg.MaxBody+1), growth*int64(cap(x.body)))
+	if declared > 0 {
+		size = min(size, bufferSize(declared))
+	}
+	if err := x.reserve(size); err != nil {
+		return err
+	}
+	larger := x.h.buffers.get(size)[:len(x.body)]
+	copy(larger, x.body)
+	x.h.buffers.put(x.body)
+	x.body = larger
+	return nil
+}
+
+// reserve raises the request's share of the memory to n bytes.
+func (x *exchange) reserve(n int64) error {
+	n = x.h.budget.clamp(n)
+	if n <= x.reserved {
+		return nil
+	}
+	switch err := x.h.budget.acquire(x.r.Context(), n-x.reserved, x.h.cfg.AdmitTimeout); {
+	case errors.Is(err, errNoMemory):
+		x.hangUp()
+		return &shape.Error{Code: "ThrottlingException", Message: "Rate exceeded"}
+	case err != nil:
+		return err
+	}
+	x.reserved = n
+	return nil
+}
+
+// releaseBody gives the body's memory back. The input must not be used any more.
+func (x *exchange) releaseBody() {
+	if x.body != nil {
+		x.h.buffers.put(x.body)
+		x.body = nil
+	}
+	if x.reserved > 0 {
+		x.h.budget.release(x.reserved)
+		x.reserved = 0
+	}
+}
+
+// drain reads a body nobody wants, so that the client gets to read its refusal, and reports whether
+// there was one.
+func (x *exchange) drain() (some bool, err error) {
+	if x.r.ContentLength > x.h.cfg.MaxBody {
+		return true, x.tooLarge()
+	}
+	x.src.begin(x.h.cfg.BodyTimeout)
+	n, err := io.Copy(io.Discard, io.LimitReader(&x.src, x.h.cfg.MaxBody+1))
+	switch {
+	case err != nil:
+		return n > 0, x.readFailed(err)
+	case n > x.h.cfg.MaxBody:
+		return true, x.tooLarge()
+	}
+	return n > 0, nil
+}
+
+// readFailed returns the answer to a body that could not be read: late, broken off or not gzip.
+func (x *exchange) readFailed(err error) error {
+	if x.src.err != nil {
+		x.hangUp()
+	}
+	if errors.Is(x.src.err, os.ErrDeadlineExceeded) {
+		return &shape.Error{Code: "RequestTimeoutException", Message: "The request body did not arrive in time.", Status: http.StatusRequestTimeout}
+	}
+	if cause := x.r.Context().Err(); cause != nil {
+		return cause
+	}
+	return &shape.SerializationError{Detail: "read body: " + err.Error()}
+}
+
+func (x *exchange) tooLarge() error {
+	x.hangUp()
+	return &shape.Error{
+		Code:    "RequestEntityTooLargeException",
+		Message: "Request body is larger than the server accepts.",
+		Status:  http.StatusRequestEntityTooLarge,
+	}
+}
+
+// hangUp ends an HTTP/1 connection after the response: the rest of the body is not worth reading.
+// Over HTTP/2 only the stream ends.
+func (x *exchange) hangUp() {
+	if x.r.ProtoMajor == 1 {
+		x.w.Header().Set("Connection", "close")
+	}
+}
+
+// gzipped reports whether the body is compressed with gzip, and nothing else: AWS ignores all other
+// encodings.
+func gzipped(h http.Header) bool {
+	e := strings.TrimSpace(h.Get("Content-Encoding"))
+	return strings.EqualFold(e, "gzip") || strings.EqualFold(e, "x-gzip")
+}
+
+// unzipper returns a pooled decompressor that has read the header from r.
+func (h *Handler) unzipper(r io.Reader) (*gzip.Reader, error) {
+	if z, ok := h.unzippers.Get().(*gzip.Reader); ok {
+		if err := z.Reset(r); err != nil {
+			h.unzippers.Put(z)
+			return nil, err
+		}
+		return z, nil
+	}
+	return gzip.NewReader(r)
+}

@@ -1,0 +1,152 @@
+package wire
+
+import (
+	"net/http"
+
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+var (
+	errUnparsable       = &shape.SerializationError{}
+	errUnknownOperation = &shape.Error{Code: "UnknownOperationException"}
+	errInternal         = &shape.Error{Code: "InternalFailureException", Message: "Internal service failure.", Fault: true}
+)
+
+// serve takes a request through the checks in the order that the package comment gives, and answers
+// it.
+func (x *exchange) serve() {
+	if x.r.ContentLength != 0 && x.r.ProtoMajor == 1 {
+		// Whatever is not read here net/http reads before the next request.
+		x.src.begin(x.h.cfg.BodyTimeout)
+	}
+	if x.shareOrigin() {
+		x.send(http.StatusOK, 0, nil)
+		return
+	}
+	if x.r.Method != http.MethodPost {
+		x.sendMarkup(accessDenied)
+		return
+	}
+	rt := x.h.routes.find(x.r.Header)
+	x.name(&rt)
+	x.content = rt.fallback
+	if rt.content == 0 {
+		x.refuseContent(&rt)
+		return
+	}
+	if err := x.readBody(); err != nil {
+		x.answer(err)
+		return
+	}
+	if len(x.body) == 0 {
+		x.answer(emptyBody(&rt))
+		return
+	}
+	x.content = rt.content
+	x.dispatch(&rt)
+}
+
+// shareOrigin lets browsers of every origin read the response. It reports whether the request only
+// asked for that.
+func (x *exchange) shareOrigin() (preflight bool) {
+	if x.r.Header.Get("Origin") == "" {
+		return false
+	}
+	h := x.w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	if x.r.Method != http.MethodOptions {
+		h.Set("Access-Control-Expose-Headers", "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,x-amzn-ErrorMessage,Date")
+		return false
+	}
+	if asked := x.r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+		h.Set("Access-Control-Allow-Headers", asked)
+	}
+	if asked := x.r.Header.Get("Access-Control-Request-Method"); asked != "" {
+		h.Set("Access-Control-Allow-Methods", asked)
+	}
+	h.Set("Access-Control-Max-Age", "172800")
+	return true
+}
+
+// name puts the route's names into the event.
+func (x *exchange) name(rt *route) {
+	if rt.service != nil {
+		x.event.Service = rt.service.name
+	}
+	if rt.operation != nil {
+		x.event.Operation = rt.operation.spec.Name
+	}
+}
+
+// refuseContent answers a request in a format that the service does not speak.
+func (x *exchange) refuseContent(rt *route) {
+	some, err := x.drain()
+	switch {
+	case err != nil:
+		x.answer(err)
+	case !some:
+		x.answer(emptyBody(rt))
+	case rt.named:
+		x.sendMarkup(unknownOperation)
+	default:
+		x.sendMarkup(accessDenied)
+	}
+}
+
+func emptyBody(rt *route) error {
+	if rt.built() {
+		return errUnparsable
+	}
+	return errUnknownOperation
+}
+
+// dispatch takes a request that has a body in a known format through authentication to its
+// operation.
+//
+// The body of a request that will be refused is only checked for being well-formed, never decoded:
+// an unauthenticated client gets to spend no more than that.
+func (x *exchange) dispatch(rt *route) {
+	identity, refused := x.h.cfg.Authenticate(x.r)
+	if refused == nil {
+		x.event.Account, x.event.Region = identity.Account, identity.Region
+	}
+	if !rt.built() || refused != nil || rt.content == plainJSON {
+		switch {
+		case !shape.Wellformed(documentOf(rt.content), x.body):
+			x.answer(errUnparsable)
+		case rt.content == plainJSON || !rt.built():
+			x.answer(errUnknownOperation)
+		default:
+			x.answer(refused)
+		}
+		return
+	}
+	x.call.Account, x.call.Region, x.call.AccessKeyID = identity.Account, identity.Region, identity.AccessKeyID
+	x.run(rt.operation)
+}
+
+// run decodes the input, calls the operation and sends its output or its error.
+func (x *exchange) run(op *operation) {
+	in, out := op.input(), op.output()
+	if err := x.perform(op, documentOf(x.content), in, out); err != nil {
+		x.answer(err)
+	} else {
+		x.sendOutput(op, out)
+	}
+	op.recycle(in, out) // not after a panic: someone may still hold them
+}
+
+// perform does everything between the request's body and the response's.
+func (x *exchange) perform(op *operation, format shape.Format, in, out shape.Shape) error {
+	x.dec.Reset(format, x.body)
+	in.Decode(&x.dec)
+	if err := x.dec.Finish(); err != nil {
+		return err
+	}
+	x.val.Reset()
+	in.Validate(&x.val)
+	if err := x.val.Err(); err != nil {
+		return err
+	}
+	return op.spec.Handle(x.r.Context(), &x.call, in, out)
+}

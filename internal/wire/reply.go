@@ -1,0 +1,139 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+// markup is an answer of AWS's front door, which knows no protocol yet and speaks XML.
+type markup struct {
+	status     int
+	code, body string
+}
+
+var (
+	accessDenied = markup{http.StatusForbidden, "AccessDeniedException",
+		"<AccessDeniedException>\n  <Message>Unable to determine service/operation name to be authorized</Message>\n</AccessDeniedException>\n"}
+	unknownOperation = markup{http.StatusNotFound, "UnknownOperationException", "<UnknownOperationException/>\n"}
+)
+
+func (x *exchange) sendMarkup(m markup) {
+	x.event.ErrorCode = m.code
+	x.w.Header()["x-amzn-ErrorType"] = []string{m.code}
+	x.send(m.status, 0, []byte(m.body))
+}
+
+// answer sends err: AWS's errors as they are, all others as a failure without
+// details, which only the observer learns.
+func (x *exchange) answer(err error) {
+	e, member := x.public(err)
+	status := e.HTTPStatus()
+	if x.content == plainJSON && e == errUnknownOperation {
+		status = http.StatusNotFound
+	}
+	x.event.ErrorCode = e.Code
+	x.w.Header()["x-amzn-ErrorType"] = []string{e.Code}
+
+	x.enc.Reset(documentOf(x.content), x.h.buffers.get(minBuffer))
+	if x.content == plainJSON {
+		encodeEnvelope(&x.enc, e)
+	} else {
+		encodeError(&x.enc, e, member)
+	}
+	x.sendEncoded(status)
+}
+
+// public returns the error that the client gets for err, and the name of the member its text goes
+// into. A request whose client or server gave up is not answered as done, and not as a fault either.
+func (x *exchange) public(err error) (e *shape.Error, member string) {
+	if s, ok := errors.AsType[*shape.SerializationError](err); ok {
+		return &shape.Error{Code: "SerializationException", Message: s.Message}, "Message"
+	}
+	if e, ok := errors.AsType[*shape.Error](err); ok {
+		return e, "message"
+	}
+	if x.r.Context().Err() != nil || errors.Is(err, context.Canceled) {
+		return &shape.Error{Code: "ServiceUnavailableException", Message: "The request was abandoned.", Status: http.StatusServiceUnavailable, Fault: true}, "message"
+	}
+	x.failed(err, nil)
+	return errInternal, "message"
+}
+
+func encodeError(enc *shape.Encoder, e *shape.Error, member string) {
+	enc.BeginStruct()
+	enc.Member("__type")
+	enc.String(e.Code)
+	if e.Message != "" {
+		enc.Member(member)
+		enc.String(e.Message)
+	}
+	enc.EndStruct()
+}
+
+// encodeEnvelope is how AWS answers application/json.
+func encodeEnvelope(enc *shape.Encoder, e *shape.Error) {
+	enc.BeginStruct()
+	enc.Member("Output")
+	enc.BeginStruct()
+	enc.Member("__type")
+	enc.String("com.amazon.coral.service#" + e.Code)
+	enc.EndStruct()
+	enc.Member("Version")
+	enc.String("1.0")
+	enc.EndStruct()
+}
+
+// sendOutput sends the output of a call; without one the body is empty.
+func (x *exchange) sendOutput(op *operation, out shape.Shape) {
+	if out == nil {
+		x.releaseBody()
+		x.send(http.StatusOK, x.content, nil)
+		return
+	}
+	guess := op.lastSize.Load()
+	buf := x.h.buffers.borrow(guess)
+	if buf == nil {
+		buf = x.h.buffers.get(min(guess, firstStep))
+	}
+	x.enc.Reset(documentOf(x.content), buf)
+	out.Encode(&x.enc)
+	op.lastSize.Store(int64(len(x.enc.Bytes())))
+	x.sendEncoded(http.StatusOK)
+}
+
+// sendEncoded sends what the encoder holds and keeps its buffer. From here on the request's body is
+// not needed any more, and the response counts in its place for as long as the client takes to
+// fetch it.
+func (x *exchange) sendEncoded(status int) {
+	x.releaseBody()
+	buf := x.enc.Bytes()
+	held := int64(cap(buf))
+	x.h.budget.charge(held)
+	defer x.h.budget.release(held)
+	x.send(status, x.content, buf)
+	x.h.buffers.put(buf)
+}
+
+// send writes the response. The client has WriteTimeout, and longer for longer bodies, to take it.
+func (x *exchange) send(status int, content Formats, body []byte) {
+	h := x.w.Header()
+	if content == 0 {
+		h["Content-Type"] = nil // AWS sends none, and net/http must not guess one
+	} else {
+		h["Content-Type"] = []string{contentTypeOf(content)}
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.event.Status, x.event.BytesIn, x.event.BytesOut = status, x.src.n, int64(len(body))
+	x.replied = true
+	grace := x.h.cfg.WriteTimeout + time.Duration(len(body))*time.Second/minRate
+	_ = x.control.SetWriteDeadline(deadlineIn(grace)) // a transport without deadlines has none to set
+	x.w.WriteHeader(status)
+	if len(body) > 0 {
+		_, _ = x.w.Write(body) // the client is gone: nobody to tell
+	}
+}

@@ -1,0 +1,156 @@
+// Package wire speaks AWS's request-response protocols over HTTP: awsJson 1.0 and 1.1, and the CBOR
+// that AWS's SDKs for Java use with Kinesis. A Handler takes requests from any AWS client, finds the
+// operation by the X-Amz-Target header, and turns the body into the operation's input and its output
+// or error into the response, byte for byte as AWS does.
+//
+// It is not a router for anything else on the port (the console, metrics and REST protocols have
+// their own handlers), it knows no service by name, and it does not verify signatures or permissions:
+// Config.Authenticate does. Event streams are not served yet: an operation that answers with one
+// counts as not built.
+//
+//	h := wire.NewHandler(wire.Config{
+//		Services:     []wire.Service{{TargetPrefix: "Kinesis_20131202", SigningName: "kinesis", ...}},
+//		Authenticate: sigv4.FormOnly{}.Identify,
+//	})
+//
+// # The order of checks
+//
+// Clients depend on which error wins when several apply, so the order is part of the protocol. It is
+// AWS's, as far as others have observed it:
+//
+//  1. Every response has x-amzn-RequestId. With an Origin header it allows every origin, and an
+//     OPTIONS request ends here. All other responses have x-amz-id-2.
+//  2. A method other than POST is 403 AccessDeniedException, in XML.
+//  3. The body is read. Admission, time, size and compression limits apply here (see Config).
+//  4. An empty body is SerializationException for an operation that exists, else
+//     UnknownOperationException: in JSON if the content type says so, else in CBOR.
+//  5. An unknown content type is 404 UnknownOperationException, or 403 AccessDeniedException when the
+//     target does not even look like one, both in XML.
+//  6. A body that is not well-formed, or not a structure, is SerializationException without message.
+//  7. The content type application/json gets this far only: 404 UnknownOperationException in an
+//     envelope of its own.
+//  8. An unknown target, or an operation that is not built, is UnknownOperationException.
+//  9. Authentication.
+//  10. A value of the wrong type is SerializationException whose text is called Message, not message.
+//  11. The model's constraints: ValidationException.
+//  12. The operation.
+package wire
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/headrace/headrace/internal/auth/sigv4"
+	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+// Formats is a set of content types that a service accepts. A response has its request's.
+type Formats uint8
+
+const (
+	// AWSJSON11 is application/x-amz-json-1.1.
+	AWSJSON11 Formats = 1 << iota
+	// AWSJSON10 is application/x-amz-json-1.0.
+	AWSJSON10
+	// CBOR11 is application/x-amz-cbor-1.1.
+	CBOR11
+
+	// plainJSON is application/json: known to AWS, served by none of its operations.
+	plainJSON
+)
+
+// Service is one AWS API.
+type Service struct {
+	// TargetPrefix is what stands before the dot in X-Amz-Target, such as Kinesis_20131202. It is
+	// the only thing requests are routed by.
+	TargetPrefix string
+	// SigningName is the service's name in credential scopes, such as kinesis. Events carry it.
+	SigningName string
+	// Formats are the content types the service accepts; 0 means AWSJSON11.
+	Formats Formats
+	// Operations are the operations that are built.
+	Operations []shape.Operation
+	// Known names all operations of the model. Those not built answer UnknownOperationException
+	// but are named in events.
+	Known []string
+}
+
+// Config says what a Handler serves and how much it spends on it. Only Authenticate is required.
+type Config struct {
+	Services []Service
+	// Authenticate says who sent a request, or refuses it: a *shape.Error reaches the client. It
+	// sees headers and URL only and must leave the body alone.
+	Authenticate func(*http.Request) (sigv4.Identity, error)
+	// Clock measures requests for events; nil means clock.System. Socket deadlines always follow
+	// the machine's clock.
+	Clock clock.Clock
+	// Observer hears about every request.
+	Observer Observer
+
+	// MaxBody is the largest body in bytes, before and after decompression; 0 means 14 MiB, which
+	// holds 10 MiB of records in base64. Larger ones get 413.
+	MaxBody int64
+	// MaxRatio is how many times larger than its compressed form a body over 1 MiB may be; 0 means
+	// 100.
+	MaxRatio int64
+	// Memory is how many bytes of request bodies and unsent responses may be held at a time;
+	// 0 means 256 MiB. A request waits for its share before its body is read.
+	Memory int64
+	// IdleBuffers is how many bytes of buffers are kept between requests; 0 means 48 MiB.
+	IdleBuffers int64
+	// AdmitTimeout is how long a request waits for memory before it is throttled; 0 means 5 s.
+	AdmitTimeout time.Duration
+	// BodyTimeout is how long a body may take to arrive, and WriteTimeout how long a client may
+	// take to fetch a response, each plus one second for every 64 KiB that moved: slow
+	// clients are served, stalled ones are cut. 0 means 20 s and 30 s.
+	BodyTimeout, WriteTimeout time.Duration
+}
+
+// withDefaults returns c with its zero values filled in.
+func (c Config) withDefaults() Config {
+	if c.Clock == nil {
+		c.Clock = clock.System{}
+	}
+	defaultTo(&c.MaxBody, 14<<20)
+	defaultTo(&c.MaxRatio, 100)
+	defaultTo(&c.Memory, 256<<20)
+	defaultTo(&c.IdleBuffers, 48<<20)
+	defaultTo(&c.AdmitTimeout, 5*time.Second)
+	defaultTo(&c.BodyTimeout, 20*time.Second)
+	defaultTo(&c.WriteTimeout, 30*time.Second)
+	return c
+}
+
+func defaultTo[T int64 | time.Duration](v *T, def T) {
+	if *v == 0 {
+		*v = def
+	}
+}
+
+// Event is one finished request.
+type Event struct {
+	RequestID string
+	// Service is the signing name and Operation the model's name. Both are empty unless the
+	// model has them: what clients invent never becomes a metric's label.
+	Service, Operation string
+	// Account and Region are the caller's, empty unless authenticated.
+	Account, Region string
+	// Status is the HTTP status. ErrorCode is the AWS error code, empty on success.
+	Status    int
+	ErrorCode string
+	// Duration is the time from the request's headers to the response's last byte.
+	Duration time.Duration
+	// BytesIn is the request body as it came over the network, BytesOut the response body.
+	BytesIn, BytesOut int64
+}
+
+// Observer is told about requests, for metrics and logs. Nil functions are skipped. They are called
+// by the request's goroutine and must be safe for concurrent use.
+type Observer struct {
+	// Done is called once for every request, after its response.
+	Done func(Event)
+	// Failed is called when a request failed for a reason that clients do not get to see: an
+	// error that is not AWS's, or a panic, which has a stack. It comes before Done.
+	Failed func(e Event, err error, stack []byte)
+}
