@@ -4,9 +4,7 @@ package kinesis
 
 import (
 	"maps"
-	"math"
 	"slices"
-	"strings"
 
 	"github.com/headrace/headrace/internal/wire/shape"
 )
@@ -473,7 +471,7 @@ func (v *CreateStreamInput) Validate(c *shape.Validator) {
 		c.Length("StreamName", v.StreamName, 1, 128)
 	}
 	if v.ShardCount.Set {
-		c.Range("ShardCount", int64(v.ShardCount.Value), 1, math.MaxInt64)
+		c.Range("ShardCount", int64(v.ShardCount.Value), 1, shape.NoMax)
 	}
 	if v.StreamModeDetails != nil {
 		c.Enter("StreamModeDetails")
@@ -498,7 +496,7 @@ func (v *CreateStreamInput) Validate(c *shape.Validator) {
 		}
 	}
 	if v.WarmThroughputMiBps.Set {
-		c.Range("WarmThroughputMiBps", int64(v.WarmThroughputMiBps.Value), 0, math.MaxInt64)
+		c.Range("WarmThroughputMiBps", int64(v.WarmThroughputMiBps.Value), 0, shape.NoMax)
 	}
 	if v.MaxRecordSizeInKiB.Set {
 		c.Range("MaxRecordSizeInKiB", int64(v.MaxRecordSizeInKiB.Value), 1024, 10240)
@@ -911,7 +909,7 @@ func (v *GetRecordsOutput) Validate(c *shape.Validator) {
 		c.Length("NextShardIterator", v.NextShardIterator.Value, 1, 512)
 	}
 	if v.MillisBehindLatest.Set {
-		c.Range("MillisBehindLatest", int64(v.MillisBehindLatest.Value), 0, math.MaxInt64)
+		c.Range("MillisBehindLatest", int64(v.MillisBehindLatest.Value), 0, shape.NoMax)
 	}
 	if v.ChildShards != nil {
 		c.Enter("ChildShards")
@@ -1414,7 +1412,7 @@ func (v *PutRecordsInput) Validate(c *shape.Validator) {
 // Validate reports the constraints v violates; see shape.Shape.
 func (v *PutRecordsOutput) Validate(c *shape.Validator) {
 	if v.FailedRecordCount.Set {
-		c.Range("FailedRecordCount", int64(v.FailedRecordCount.Value), 1, math.MaxInt64)
+		c.Range("FailedRecordCount", int64(v.FailedRecordCount.Value), 1, shape.NoMax)
 	}
 	if v.has&(1<<0) == 0 {
 		c.Missing("Records")
@@ -2102,7 +2100,7 @@ func (v *SubscribeToShardEvent) Validate(c *shape.Validator) {
 	if v.has&(1<<1) == 0 {
 		c.Missing("MillisBehindLatest")
 	} else {
-		c.Range("MillisBehindLatest", int64(v.MillisBehindLatest), 0, math.MaxInt64)
+		c.Range("MillisBehindLatest", int64(v.MillisBehindLatest), 0, shape.NoMax)
 	}
 	if v.ChildShards != nil {
 		c.Enter("ChildShards")
@@ -2300,7 +2298,7 @@ func (v *UpdateShardCountInput) Validate(c *shape.Validator) {
 	if v.has&(1<<0) == 0 {
 		c.Missing("TargetShardCount")
 	} else {
-		c.Range("TargetShardCount", int64(v.TargetShardCount), 1, math.MaxInt64)
+		c.Range("TargetShardCount", int64(v.TargetShardCount), 1, shape.NoMax)
 	}
 	if v.has&(1<<1) == 0 {
 		c.Missing("ScalingType")
@@ -2324,10 +2322,10 @@ func (v *UpdateShardCountOutput) Validate(c *shape.Validator) {
 		c.Length("StreamName", v.StreamName.Value, 1, 128)
 	}
 	if v.CurrentShardCount.Set {
-		c.Range("CurrentShardCount", int64(v.CurrentShardCount.Value), 1, math.MaxInt64)
+		c.Range("CurrentShardCount", int64(v.CurrentShardCount.Value), 1, shape.NoMax)
 	}
 	if v.TargetShardCount.Set {
-		c.Range("TargetShardCount", int64(v.TargetShardCount.Value), 1, math.MaxInt64)
+		c.Range("TargetShardCount", int64(v.TargetShardCount.Value), 1, shape.NoMax)
 	}
 	if v.StreamARN.Set {
 		c.Pattern("StreamARN", v.StreamARN.Value, streamARNPattern)
@@ -2355,7 +2353,7 @@ func (v *UpdateStreamModeInput) Validate(c *shape.Validator) {
 		c.Leave()
 	}
 	if v.WarmThroughputMiBps.Set {
-		c.Range("WarmThroughputMiBps", int64(v.WarmThroughputMiBps.Value), 0, math.MaxInt64)
+		c.Range("WarmThroughputMiBps", int64(v.WarmThroughputMiBps.Value), 0, shape.NoMax)
 	}
 }
 
@@ -2395,7 +2393,7 @@ func (v *UpdateStreamWarmThroughputInput) Validate(c *shape.Validator) {
 	if v.has&(1<<0) == 0 {
 		c.Missing("WarmThroughputMiBps")
 	} else {
-		c.Range("WarmThroughputMiBps", int64(v.WarmThroughputMiBps), 0, math.MaxInt64)
+		c.Range("WarmThroughputMiBps", int64(v.WarmThroughputMiBps), 0, shape.NoMax)
 	}
 }
 
@@ -2419,10 +2417,10 @@ func (v *UpdateStreamWarmThroughputOutput) Validate(c *shape.Validator) {
 // Validate reports the constraints v violates; see shape.Shape.
 func (v *WarmThroughputObject) Validate(c *shape.Validator) {
 	if v.TargetMiBps.Set {
-		c.Range("TargetMiBps", int64(v.TargetMiBps.Value), 0, math.MaxInt64)
+		c.Range("TargetMiBps", int64(v.TargetMiBps.Value), 0, shape.NoMax)
 	}
 	if v.CurrentMiBps.Set {
-		c.Range("CurrentMiBps", int64(v.CurrentMiBps.Value), 0, math.MaxInt64)
+		c.Range("CurrentMiBps", int64(v.CurrentMiBps.Value), 0, shape.NoMax)
 	}
 }
 
@@ -2507,9 +2505,9 @@ func renderTagList(s []Tag) string {
 }
 
 func renderTagMap(m map[string]string) string {
-	entries := make([]string, 0, len(m))
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		entries = append(entries, k+"="+m[k])
-	}
-	return "{" + strings.Join(entries, ", ") + "}"
+	keys := slices.Sorted(maps.Keys(m))
+	return shape.RenderMap(len(keys), func(i int) (key, value string) {
+		k := keys[i]
+		return k, m[k]
+	})
 }

@@ -6,8 +6,6 @@ import (
 	"github.com/headrace/headrace/internal/gen/awsgen/model"
 )
 
-var sprintf = fmt.Sprintf
-
 // decoders writes a Decode method per structure and a function per list and map.
 func (g *generator) decoders(p *printer) {
 	for _, n := range g.structs {
@@ -76,7 +74,7 @@ func limit(sh *model.Shape, collection string) string {
 	if sh.Max == nil {
 		return ""
 	}
-	return sprintf("len(%s) <= %s", collection, *sh.Max)
+	return fmt.Sprintf("len(%s) <= %s", collection, *sh.Max)
 }
 
 func (g *generator) decodeStructs(p *printer, name string, sh *model.Shape) {

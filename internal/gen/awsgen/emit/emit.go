@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"go/format"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -38,7 +39,7 @@ func Package(s *model.Service, name, version string) (map[string][]byte, error) 
 		{"errors", []string{"fmt", shapePath}, g.errors},
 		{"decode", []string{shapePath}, g.decoders},
 		{"encode", []string{"maps", "slices", shapePath}, g.encoders},
-		{"validate", []string{"maps", "math", "slices", "strings", shapePath}, g.validators},
+		{"validate", []string{"maps", "slices", shapePath}, g.validators},
 		{"patterns", []string{"regexp", "sync", shapePath}, g.patterns},
 		{"operations", []string{"context", shapePath}, g.operations},
 	} {
@@ -73,6 +74,9 @@ type generator struct {
 }
 
 func newGenerator(s *model.Service, pkg, version string) (*generator, error) {
+	if p := s.Metadata.Protocol; p != "json" {
+		return nil, fmt.Errorf("%w: protocol %s", ErrUnsupported, p)
+	}
 	g := &generator{
 		Service: s, pkg: pkg, version: version, uses: make(map[string][]string),
 		checked: make(map[string]bool), keeps: make(map[string]bool),
@@ -93,6 +97,9 @@ func newGenerator(s *model.Service, pkg, version string) (*generator, error) {
 // sort puts a shape where it belongs, or says why it cannot be written.
 func (g *generator) sort(name string, sh *model.Shape) error {
 	if sh.Pattern != "" && sh.Type == model.String {
+		if _, err := regexp.Compile(wholeText(sh.Pattern)); err != nil {
+			return fmt.Errorf("%w: pattern: %v", ErrUnsupported, err)
+		}
 		g.patterned = append(g.patterned, name)
 	}
 	switch {

@@ -1,6 +1,10 @@
 package emit
 
-import "github.com/headrace/headrace/internal/gen/awsgen/model"
+import (
+	"fmt"
+
+	"github.com/headrace/headrace/internal/gen/awsgen/model"
+)
 
 // errors writes a constructor per modelled error and the list of their codes.
 func (g *generator) errors(p *printer) {
@@ -25,7 +29,7 @@ func (g *generator) errors(p *printer) {
 func status(sh *model.Shape) string {
 	text := ""
 	if e := sh.Error; e != nil && e.HTTPStatusCode != 0 {
-		text += sprintf(", Status: %d", e.HTTPStatusCode)
+		text += fmt.Sprintf(", Status: %d", e.HTTPStatusCode)
 	}
 	if sh.Fault {
 		text += ", Fault: true"

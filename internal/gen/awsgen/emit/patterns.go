@@ -36,8 +36,13 @@ func (g *generator) patterns(p *printer) {
 	}
 }
 
-// wholeText anchors a pattern at both ends, as AWS does.
-func wholeText(pattern string) string { return `\A(?:` + pattern + `)\z` }
+// javaEscape is an escape of Java's that Go writes differently.
+var javaEscape = regexp.MustCompile(`\\u([0-9A-Fa-f]{4})`)
+
+// wholeText returns a pattern in Go's syntax, anchored at both ends, as AWS matches it.
+func wholeText(pattern string) string {
+	return `\A(?:` + javaEscape.ReplaceAllString(pattern, `\x{$1}`) + `)\z`
+}
 
 // decimalPattern is the form of the patterns of hash keys and sequence numbers.
 var decimalPattern = regexp.MustCompile(`^\^\(0\|\(\[1-9\]\\d\{0,(\d+)\}\)\)\$$`)

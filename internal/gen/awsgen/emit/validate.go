@@ -2,6 +2,7 @@ package emit
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/headrace/headrace/internal/gen/awsgen/model"
@@ -123,27 +124,27 @@ func bound(n *json.Number) string {
 
 func least(n *json.Number) string {
 	if n == nil {
-		return "math.MinInt64"
+		return "shape.NoMin"
 	}
 	return n.String()
 }
 
 func most(n *json.Number) string {
 	if n == nil {
-		return "math.MaxInt64"
+		return "shape.NoMax"
 	}
 	return n.String()
 }
 
 func (g *generator) validateCollection(p *printer, m member, value string) {
 	sh := m.shape
-	render := sprintf("func() string { return render%s(%s) }", exported(m.ref.Shape), value)
+	render := fmt.Sprintf("func() string { return render%s(%s) }", exported(m.ref.Shape), value)
 	var outside []string
 	if sh.Min != nil && sh.Min.String() != "0" {
-		outside = append(outside, sprintf("len(%s) < %s", value, *sh.Min))
+		outside = append(outside, fmt.Sprintf("len(%s) < %s", value, *sh.Min))
 	}
 	if sh.Max != nil {
-		outside = append(outside, sprintf("len(%s) > %s", value, *sh.Max))
+		outside = append(outside, fmt.Sprintf("len(%s) > %s", value, *sh.Max))
 	}
 	if len(outside) > 0 {
 		p.line("if %s {", strings.Join(outside, " || "))
@@ -236,12 +237,12 @@ func (g *generator) rules(p *printer, name string) {
 
 func (g *generator) ruleFields(r *model.Ref) string {
 	sh := g.Of(r)
-	text := sprintf("MinLength: %s, MaxLength: %s", bound(sh.Min), bound(sh.Max))
+	text := fmt.Sprintf("MinLength: %s, MaxLength: %s", bound(sh.Min), bound(sh.Max))
 	if sh.Pattern != "" {
-		text += sprintf(", Pattern: &%sPattern", unexported(r.Shape))
+		text += fmt.Sprintf(", Pattern: &%sPattern", unexported(r.Shape))
 	}
 	if len(sh.Enum) > 0 {
-		text += sprintf(", Enum: %sSet", unexported(r.Shape))
+		text += fmt.Sprintf(", Enum: %sSet", unexported(r.Shape))
 	}
 	return text
 }
@@ -260,7 +261,7 @@ func (g *generator) render(p *printer, name string) {
 	case element.Type == model.String:
 		body = asString(element, "s[i]")
 	case element.Type == model.Structure:
-		body, param = sprintf("%q", g.javaObject(sh.Member.Shape)), "int"
+		body, param = fmt.Sprintf("%q", g.javaObject(sh.Member.Shape)), "int"
 	default:
 		return
 	}
@@ -284,15 +285,15 @@ func (g *generator) renderMap(p *printer, name string, sh *model.Shape) {
 	}
 	value := asString(g.Of(sh.Value), "m[k]")
 	if g.Of(sh.Value).Type != model.String {
-		value = sprintf("%q", g.javaObject(sh.Value.Shape))
+		value = fmt.Sprintf("%q", g.javaObject(sh.Value.Shape))
 	}
 	p.line("")
 	p.line("func render%s(m map[string]%s) string {", exported(name), g.goType(sh.Value))
-	p.line("entries := make([]string, 0, len(m))")
-	p.line("for _, k := range slices.Sorted(maps.Keys(m)) {")
-	p.line(`entries = append(entries, k+"="+%s)`, value)
-	p.line("}")
-	p.line(`return "{" + strings.Join(entries, ", ") + "}"`)
+	p.line("keys := slices.Sorted(maps.Keys(m))")
+	p.line("return shape.RenderMap(len(keys), func(i int) (key, value string) {")
+	p.line("k := keys[i]")
+	p.line("return k, %s", value)
+	p.line("})")
 	p.line("}")
 }
 
@@ -305,5 +306,5 @@ func (g *generator) javaObject(shape string) string {
 		hash = 0xc965e310
 	}
 	version := strings.ReplaceAll(g.Metadata.APIVersion, "-", "")
-	return sprintf("com.amazonaws.%s.v%s.%s@%x", g.Metadata.EndpointPrefix, version, shape, hash)
+	return fmt.Sprintf("com.amazonaws.%s.v%s.%s@%x", g.Metadata.EndpointPrefix, version, shape, hash)
 }
