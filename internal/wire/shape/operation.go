@@ -43,16 +43,14 @@ func (c *Call) OnDone(f func()) { c.done = append(c.done, f) }
 // exactly when the output is no longer needed, also after an error or a panic of the handler. The
 // functions that are left still run when one of them panics.
 func (c *Call) Done() {
-	for len(c.done) > 0 {
-		c.runLast()
+	if len(c.done) == 0 {
+		return
 	}
-}
-
-func (c *Call) runLast() {
 	last := len(c.done) - 1
 	f := c.done[last]
 	c.done[last] = nil
 	c.done = c.done[:last]
+	defer c.Done()
 	f()
 }
 
