@@ -1,0 +1,305 @@
+package stream
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog"
+)
+
+// IteratorType is where a shard iterator starts.
+type IteratorType string
+
+// The iterator types, as AWS spells them.
+const (
+	AtSequenceNumber    IteratorType = "AT_SEQUENCE_NUMBER"
+	AfterSequenceNumber IteratorType = "AFTER_SEQUENCE_NUMBER"
+	TrimHorizon         IteratorType = "TRIM_HORIZON"
+	Latest              IteratorType = "LATEST"
+	FromTime            IteratorType = "AT_TIMESTAMP"
+)
+
+// IteratorInput asks for an iterator.
+type IteratorInput struct {
+	ShardID string
+	Type    IteratorType
+	// Sequence is the StartingSequenceNumber, empty if there is none.
+	Sequence string
+	// Timestamp belongs to FromTime.
+	Timestamp    record.Millis
+	HasTimestamp bool
+}
+
+// iteratorLife is how long an iterator is good for, in milliseconds.
+const iteratorLife record.Millis = 300_000
+
+// iteratorSize is the least number of bytes in an iterator; AWS's have 152 to 280.
+const iteratorSize = 152
+
+// iterator is what a shard iterator says: a position in one shard of one stream. It is good until
+// iteratorLife after it was made, as often as anyone uses it.
+type iterator struct {
+	stream uint64
+	shard  int32
+	next   record.Index
+	made   record.Millis
+	name   string // for error texts, when the stream is gone
+}
+
+const iteratorLayout = 1
+
+func (it *iterator) encode() []byte {
+	b := make([]byte, 0, 29+len(it.name))
+	b = append(b, iteratorLayout)
+	b = binary.BigEndian.AppendUint64(b, it.stream)
+	b = binary.BigEndian.AppendUint32(b, uint32(it.shard))
+	b = binary.BigEndian.AppendUint64(b, uint64(it.next))
+	b = binary.BigEndian.AppendUint64(b, uint64(it.made))
+	return append(b, it.name...)
+}
+
+func (it *iterator) decode(b []byte) bool {
+	if len(b) < 29 || b[0] != iteratorLayout {
+		return false
+	}
+	it.stream = binary.BigEndian.Uint64(b[1:])
+	it.shard = int32(binary.BigEndian.Uint32(b[9:]))
+	it.next = record.Index(binary.BigEndian.Uint64(b[13:]))
+	it.made = record.Millis(binary.BigEndian.Uint64(b[21:]))
+	it.name = string(b[29:])
+	return true
+}
+
+func (s *Streams) sealIterator(sc Scope, it iterator) string {
+	it.made = s.now()
+	return s.sealer.Seal(sealContext(sc, iterators), it.encode(), iteratorSize)
+}
+
+// openIterator reads an iterator made for a scope, forgiving a pair of double quotes around it.
+func (s *Streams) openIterator(sc Scope, text string) (it iterator, err error) {
+	if len(text) > 1 && text[0] == '"' && text[len(text)-1] == '"' {
+		text = text[1 : len(text)-1]
+	}
+	payload, err := s.sealer.Open(sealContext(sc, iterators), text)
+	if err != nil || !it.decode(payload) {
+		return it, refuse(InvalidArgument, "Invalid ShardIterator.")
+	}
+	if now := s.now(); now-it.made > iteratorLife {
+		return it, refuse(ExpiredIterator, "Iterator expired. The iterator was created at time %s while right now it is %s "+
+			"which is further in the future than the tolerated delay of %d milliseconds.",
+			javaDate(it.made), javaDate(now), iteratorLife)
+	}
+	return it, nil
+}
+
+// javaDate prints a time the way Java's Date does, which AWS's messages contain.
+func javaDate(m record.Millis) string { return m.Time().Format("Mon Jan 02 15:04:05 UTC 2006") }
+
+func timestampAhead(at, now record.Millis) error {
+	return refuse(InvalidArgument, "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. "+
+		"timestampInMillis: %d, currentTimestampInMillis: %d", at, now)
+}
+
+// GetShardIterator returns an iterator. LATEST means the end of the shard at this moment, so that no
+// record put after this call is missed.
+func (s *Streams) GetShardIterator(ctx context.Context, sc Scope, ref Ref, in IteratorInput) (string, error) {
+	e, v, err := s.find(sc, ref)
+	number, ok := ParseShardID(in.ShardID)
+	if err != nil {
+		return "", iteratorNotFound(sc, ref, in.ShardID, number, ok, err)
+	}
+	if !ok {
+		return "", noSuchShard(sc, e.name, in.ShardID)
+	}
+	sh := v.shard(number, s.now())
+	if sh == nil || v.row.Status == Deleting {
+		return "", shardNotFound(sc, e.name, number)
+	}
+	it := iterator{stream: e.id, shard: number, name: e.name}
+	switch {
+	case in.Sequence != "":
+		it.next, err = startAt(sc, e.name, sh, in)
+	case in.Type == TrimHorizon:
+		it.next = 1
+	case in.Type == Latest:
+		var b shardlog.Bounds
+		b, err = s.cfg.Log.Bounds(ctx, sh.log())
+		it.next = b.Next
+	case in.Type == FromTime:
+		it.next, err = s.seek(ctx, sh, in)
+	default:
+		err = sequenceMisplaced(in.Type, "no")
+	}
+	switch {
+	case errors.Is(err, shardlog.ErrNotFound):
+		return "", shardNotFound(sc, e.name, number)
+	case err != nil:
+		return "", err
+	}
+	return s.sealIterator(sc, it), nil
+}
+
+// iteratorNotFound turns a stream that is not there into a shard that is not there, as AWS does.
+func iteratorNotFound(sc Scope, ref Ref, id string, number int32, ok bool, err error) error {
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != NotFound {
+		return err
+	}
+	name := ref.Name
+	if ref.ARN != "" {
+		sc, name, _ = parseARN(ref.ARN)
+	}
+	if !ok {
+		return noSuchShard(sc, name, id)
+	}
+	return shardNotFound(sc, name, number)
+}
+
+func sequenceMisplaced(t IteratorType, has string) error {
+	return refuse(InvalidArgument, "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and "+
+		"StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. "+
+		"Request specified %s and %s StartingSequenceNumber.", t, has)
+}
+
+// startAt returns the index a starting sequence number means for a shard.
+func startAt(sc Scope, name string, sh *shard, in IteratorInput) (record.Index, error) {
+	if in.Type != AtSequenceNumber && in.Type != AfterSequenceNumber {
+		return 0, sequenceMisplaced(in.Type, "also a")
+	}
+	invalid := func(why string) error {
+		return refuse(InvalidArgument, "StartingSequenceNumber %s used in GetShardIterator on shard %s "+
+			"in stream %s under account %s is invalid%s.", in.Sequence, sh.id, name, sc.Account, why)
+	}
+	p, ok := parsePosition(in.Sequence)
+	switch {
+	case !ok:
+		return 0, invalid("")
+	case p.shard != sh.number:
+		return 0, refuse(InvalidArgument, "Invalid StartingSequenceNumber. It encodes %s, "+
+			"while it was used in a call to a shard with %s", ShardID(p.shard), sh.id)
+	case p.version == 0:
+		return 0, internalFailure()
+	case p.version != 2 || p.created != sh.created:
+		return 0, invalid(" because it did not come from this stream")
+	case !p.exact:
+		return 0, invalid("")
+	case in.Type == AfterSequenceNumber:
+		return p.index + 1, nil
+	}
+	return p.index, nil
+}
+
+// seek returns the index of the first record that arrived at or after a time.
+func (s *Streams) seek(ctx context.Context, sh *shard, in IteratorInput) (record.Index, error) {
+	if !in.HasTimestamp {
+		return 0, refuse(InvalidArgument, "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. "+
+			"Current request has no timestamp parameter.")
+	}
+	if now := s.now(); in.Timestamp > now {
+		return 0, timestampAhead(in.Timestamp, now)
+	}
+	index, err := s.cfg.Log.SeekTime(ctx, sh.log(), in.Timestamp)
+	if err != nil {
+		err = fmt.Errorf("seek in %s: %w", sh.id, err)
+	}
+	return index, err
+}
+
+const (
+	// maxRecords and maxBytes bound what one GetRecords returns.
+	maxRecords = 10_000
+	maxBytes   = 10 << 20
+)
+
+// Records is a page of one shard's records. Release it when they have been sent.
+type Records struct {
+	// Page holds the records; they alias storage until Release.
+	Page *shardlog.Page
+	// Next continues where the page ends. It is empty if the shard is closed and wholly read, and
+	// only then are there Children.
+	Next     string
+	Children []ChildShard
+	// MillisBehind is how long ago the first record after the page arrived, at least 1; 0 if there is
+	// none yet.
+	MillisBehind int64
+
+	shard *shard
+}
+
+// ChildShard is a shard that a closed shard became.
+type ChildShard struct {
+	ID string
+	// Parents are one id after a split, two after a merge.
+	Parents      []string
+	HashKeyRange HashRange
+}
+
+// Sequence returns the sequence number of the page's record i.
+func (r *Records) Sequence(i int) record.SequenceNumber {
+	rec := &r.Page.Records[i]
+	return r.shard.sequence(rec.Index, rec.ArrivalTime)
+}
+
+// Release gives the records back to storage.
+func (r *Records) Release() { r.Page.Release() }
+
+// GetRecords returns the records at an iterator, at most limit of them (0 means 10,000, which is
+// also the most) and at most 10 MiB. It never waits. arn, if not empty, must be the stream's.
+func (s *Streams) GetRecords(ctx context.Context, sc Scope, arn, text string, limit int) (*Records, error) {
+	it, err := s.openIterator(sc, text)
+	if err != nil {
+		return nil, err
+	}
+	e, v, err := s.find(sc, Ref{Name: it.name, ARN: arn})
+	if err != nil {
+		if arn != "" && !strings.HasSuffix(arn, "/"+it.name) {
+			return nil, err
+		}
+		return nil, shardNotFound(sc, it.name, it.shard)
+	}
+	if e.name != it.name {
+		return nil, refuse(InvalidArgument, "Invalid ShardIterator.")
+	}
+	sh := v.shard(it.shard, s.now())
+	if e.id != it.stream || sh == nil || v.row.Status == Deleting {
+		return nil, shardNotFound(sc, it.name, it.shard)
+	}
+	if limit <= 0 || limit > maxRecords {
+		limit = maxRecords
+	}
+	page, err := s.cfg.Log.Read(ctx, sh.log(), it.next, shardlog.Limit{Records: limit, Bytes: maxBytes})
+	switch {
+	case errors.Is(err, shardlog.ErrNotFound):
+		return nil, shardNotFound(sc, it.name, it.shard)
+	case err != nil:
+		return nil, fmt.Errorf("read %s of stream %s: %w", sh.id, e.name, err)
+	}
+	r := &Records{Page: page, shard: sh}
+	it.next = max(it.next, page.Next)
+	if it.next < page.Bounds.Next {
+		r.MillisBehind = max(1, int64(s.now()-page.NextArrival))
+	} else if sh.closed != 0 {
+		r.Children = v.childShards(sh.number)
+	}
+	if len(r.Children) == 0 {
+		r.Next = s.sealIterator(sc, it)
+	}
+	return r, nil
+}
+
+// childShards describes the shards that a closed shard became.
+func (v *view) childShards(number int32) []ChildShard {
+	var out []ChildShard
+	for _, sh := range v.children(number) {
+		c := ChildShard{ID: sh.id, Parents: []string{ShardID(sh.parent)}, HashKeyRange: sh.hash}
+		if sh.adjacent >= 0 {
+			c.Parents = append(c.Parents, ShardID(sh.adjacent))
+		}
+		out = append(out, c)
+	}
+	return out
+}

@@ -1,0 +1,267 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog"
+)
+
+// maxPut is how many bytes of data and partition keys one PutAll may carry.
+const maxPut = 10 << 20
+
+// sealWait is how long a put waits for the routing table that follows a sealed shard.
+const sealWait = 10 * time.Second
+
+// PutResult is what became of one record.
+type PutResult struct {
+	// Shard and ShardID name the shard that the record went to.
+	Shard   int32
+	ShardID string
+	// Sequence is the record's sequence number; it means nothing if Err is set.
+	Sequence record.SequenceNumber
+	// Err says why the record was not written: Throughput or Internal. Records of one shard share it.
+	Err *Error
+}
+
+// putScratch is what a put needs while it runs, kept from call to call.
+type putScratch struct {
+	one     [1]record.Entry
+	out     []PutResult
+	todo    []int32        // positions in the request still to be written
+	target  []int32        // for each of todo, the position of its shard in view.open
+	count   []int32        // records for each open shard; all zero between uses
+	touched []int32        // positions of the shards that get records
+	order   []int32        // todo, grouped by shard
+	entries []record.Entry // the records in that order
+	batches []shardlog.Batch
+}
+
+// grow returns s with room for n elements and length n.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n, n+n/4)
+	}
+	return s[:n]
+}
+
+// Put writes one record. ordering, if not empty, is its SequenceNumberForOrdering: the record's own
+// number will be higher, as it is anyway for a shard's numbers always rise; one that cannot have
+// been issued yet is refused. The record's data and key are not kept.
+func (s *Streams) Put(ctx context.Context, sc Scope, ref Ref, rec record.Entry, ordering string) (PutResult, error) {
+	e, v, err := s.findWritable(sc, ref)
+	if err != nil {
+		return PutResult{}, err
+	}
+	if ordering != "" && !s.issued(ctx, v, ordering) {
+		return PutResult{}, refuse(InvalidArgument, "ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s "+
+			"under account %s is invalid.", ordering, e.name, sc.Account)
+	}
+	if limit := v.row.MaxRecordKiB << 10; rec.Size() > limit {
+		return PutResult{}, tooLong("data", limit)
+	}
+	ps := s.scratch.Get().(*putScratch)
+	defer s.reuse(ps)
+	ps.one[0] = rec
+	out, err := s.putAll(ctx, e, ps, ps.one[:], ps.out[:0])
+	ps.out = out
+	switch {
+	case err != nil:
+		return PutResult{}, err
+	case out[0].Err != nil:
+		return PutResult{}, out[0].Err
+	}
+	return out[0], nil
+}
+
+// PutAll writes records, at most 500, and appends one result a record to out, in the same order.
+// Records of one shard are written in request order, all or none; a shard that refuses them leaves
+// the others alone. An error means that nothing was written, or that the outcome is unknown
+// because ctx was done or storage failed. Nothing of the records is kept. It does not allocate for
+// each record.
+func (s *Streams) PutAll(ctx context.Context, sc Scope, ref Ref, recs []record.Entry, out []PutResult) ([]PutResult, error) {
+	e, v, err := s.findWritable(sc, ref)
+	if err != nil {
+		return out, err
+	}
+	limit, total := v.row.MaxRecordKiB<<10, 0
+	for i := range recs {
+		n := recs[i].Size()
+		if total += n; n > limit {
+			return out, tooLong(fmt.Sprintf("records.%d.member.data", i+1), limit)
+		}
+	}
+	if total > maxPut {
+		return out, refuse(InvalidArgument, "Records size exceeds 10 MB limit")
+	}
+	ps := s.scratch.Get().(*putScratch)
+	defer s.reuse(ps)
+	return s.putAll(ctx, e, ps, recs, out)
+}
+
+func tooLong(member string, limit int) *Error {
+	return refuse(Validation, "1 validation error detected: Value at '%s' failed to satisfy constraint: "+
+		"Member must have length less than or equal to %d", member, limit)
+}
+
+// findWritable is find for streams that take records.
+func (s *Streams) findWritable(sc Scope, ref Ref) (*entry, *view, error) {
+	e, v, err := s.find(sc, ref)
+	if err == nil && !v.writable() {
+		err = streamNotFound(sc, e.name)
+	}
+	return e, v, err
+}
+
+// reuse puts scratch back without the caller's data.
+func (s *Streams) reuse(ps *putScratch) {
+	clear(ps.entries[:cap(ps.entries)])
+	clear(ps.batches[:cap(ps.batches)])
+	clear(ps.out)
+	ps.one[0] = record.Entry{}
+	s.scratch.Put(ps)
+}
+
+// issued reports whether a sequence number for ordering is one that can exist by now. A number may
+// carry a time ahead of the clock: a new shard is created a second in the future, and clocks step
+// back; then the shard it names must know that time.
+func (s *Streams) issued(ctx context.Context, v *view, text string) bool {
+	p, ok := parsePosition(text)
+	if !ok {
+		return false
+	}
+	if p.time <= s.now().Seconds() {
+		return true
+	}
+	sh := v.shard(p.shard, s.now())
+	if sh == nil || sh.created != p.created {
+		return false
+	}
+	if p.time <= sh.created {
+		return true
+	}
+	b, err := s.cfg.Log.Bounds(ctx, sh.log())
+	return err == nil && p.time <= b.LastArrival.Seconds()
+}
+
+// putAll writes recs to a stream. A sealed shard means that the routing table is out of date: what
+// was meant for it is routed again once there is a new one.
+func (s *Streams) putAll(ctx context.Context, e *entry, ps *putScratch, recs []record.Entry, out []PutResult) ([]PutResult, error) {
+	base := len(out)
+	for range recs {
+		out = append(out, PutResult{})
+	}
+	ps.todo = grow(ps.todo, len(recs))
+	for i := range recs {
+		ps.todo[i] = int32(i)
+	}
+	var timeout *time.Timer
+	for {
+		v := e.view.Load()
+		if !v.writable() {
+			return out[:base], streamNotFound(e.scope, e.name)
+		}
+		if len(v.open) > 0 {
+			if err := s.putOnce(ctx, e, v, ps, recs, out[base:]); err != nil || len(ps.todo) == 0 {
+				return out, err
+			}
+		}
+		if timeout == nil {
+			timeout = time.NewTimer(sealWait)
+			defer timeout.Stop()
+		}
+		select {
+		case <-v.superseded:
+		case <-ctx.Done():
+			return out, fmt.Errorf("put to stream %s: %w", e.name, ctx.Err())
+		case <-timeout.C:
+			for _, i := range ps.todo {
+				out[base+int(i)].Err = &Error{Internal, internalText}
+			}
+			return out, nil
+		}
+	}
+}
+
+// internalText is what AWS says of a record it could not write for reasons of its own.
+const internalText = "Internal Service Failure"
+
+// putOnce writes the records of todo by one view's routing table, with one append. What remains in
+// todo met a sealed shard.
+func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch, recs []record.Entry, out []PutResult) error {
+	ps.group(v, recs)
+	results, err := s.cfg.Log.Append(ctx, ps.batches)
+	if err != nil {
+		return fmt.Errorf("put to stream %s: %w", e.name, err)
+	}
+	ps.todo = ps.todo[:0]
+	done := 0
+	for b := range ps.batches {
+		sh, r := v.open[ps.touched[b]], &results[b]
+		n := len(ps.batches[b].Entries)
+		members := ps.order[done:][:n]
+		done += n
+		if r.Err != nil {
+			if errors.Is(r.Err, shardlog.ErrSealed) {
+				ps.todo = append(ps.todo, members...)
+				continue
+			}
+			failure := &Error{Internal, internalText}
+			if errors.Is(r.Err, shardlog.ErrFull) {
+				failure = rateExceeded(e.scope, e.name, sh.id)
+			}
+			for _, i := range members {
+				out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Err: failure}
+			}
+			continue
+		}
+		seq := sh.sequence(r.First, r.ArrivalTime)
+		for _, i := range members {
+			out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Sequence: seq}
+			seq.Index++
+		}
+	}
+	return nil
+}
+
+// group sorts the records of todo into one batch a shard, each in request order.
+func (ps *putScratch) group(v *view, recs []record.Entry) {
+	n := len(ps.todo)
+	ps.target, ps.order, ps.entries = grow(ps.target, n), grow(ps.order, n), grow(ps.entries, n)
+	if len(ps.count) < len(v.open) {
+		ps.count = make([]int32, len(v.open))
+	}
+	ps.touched = ps.touched[:0]
+	for k, i := range ps.todo {
+		h := recs[i].ExplicitHashKey
+		if !recs[i].HasExplicitHashKey {
+			h = record.HashKeyOf(recs[i].PartitionKey)
+		}
+		t := int32(route(v.starts, h))
+		if ps.count[t] == 0 {
+			ps.touched = append(ps.touched, t)
+		}
+		ps.count[t]++
+		ps.target[k] = t
+	}
+	ps.batches = grow(ps.batches, len(ps.touched))
+	at := int32(0)
+	for b, t := range ps.touched {
+		n := ps.count[t]
+		ps.batches[b] = shardlog.Batch{Shard: v.open[t].log(), Entries: ps.entries[at : at+n]}
+		ps.count[t] = at // from here on where the shard's next record goes
+		at += n
+	}
+	for k, i := range ps.todo {
+		t := ps.target[k]
+		at := ps.count[t]
+		ps.count[t]++
+		ps.order[at], ps.entries[at] = i, recs[i]
+	}
+	for _, t := range ps.touched {
+		ps.count[t] = 0
+	}
+}

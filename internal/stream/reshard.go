@@ -1,0 +1,175 @@
+package stream
+
+import (
+	"context"
+
+	"github.com/headrace/headrace/internal/record"
+)
+
+// maxShards is the most open shards a stream may have.
+const maxShards = 10_000
+
+// SplitShard splits a shard in two, the second of which starts at newStart, in decimal. The stream
+// is UPDATING until the children are open.
+func (s *Streams) SplitShard(ctx context.Context, sc Scope, ref Ref, shardID, newStart string) error {
+	e, _, err := s.find(sc, ref)
+	if err != nil {
+		return err
+	}
+	number, ok := ParseShardID(shardID)
+	if !ok {
+		return noSuchShard(sc, e.name, shardID)
+	}
+	release, err := s.reserve(sc, usage{open: 1, held: 2})
+	limited := err
+	if err == nil {
+		defer release()
+	}
+	return s.begin(ctx, e, Updating, func(v *view, row *streamRow) error {
+		sh, err := s.reshardable(sc, v, number)
+		if err != nil {
+			return err
+		}
+		at, err := record.ParseHashKey(newStart)
+		if err != nil || at.Compare(sh.hash.Start) <= 0 || at == sh.hash.Start.Next() || at.Compare(sh.hash.End) >= 0 {
+			return refuse(InvalidArgument, "NewStartingHashKey %s used in SplitShard() on shard %s in stream %s "+
+				"under account %s is not both greater than one plus the shard's StartingHashKey %s and "+
+				"less than the shard's EndingHashKey %s.", newStart, sh.id, e.name, sc.Account, sh.hash.Start, sh.hash.End)
+		}
+		if limited != nil {
+			return limited
+		}
+		row.plan(splitOp(sh, at, row.NextShard))
+		return nil
+	})
+}
+
+// MergeShards merges two adjacent shards; the second must lie right above the first. The stream is
+// UPDATING until the child is open.
+func (s *Streams) MergeShards(ctx context.Context, sc Scope, ref Ref, shardID, adjacentID string) error {
+	e, _, err := s.find(sc, ref)
+	if err != nil {
+		return err
+	}
+	var numbers [2]int32
+	for i, id := range []string{shardID, adjacentID} {
+		var ok bool
+		if numbers[i], ok = ParseShardID(id); !ok {
+			return noSuchShard(sc, e.name, id)
+		}
+	}
+	release, err := s.reserve(sc, usage{held: 1})
+	limited := err
+	if err == nil {
+		defer release()
+	}
+	return s.begin(ctx, e, Updating, func(v *view, row *streamRow) error {
+		a, err := s.reshardable(sc, v, numbers[0])
+		if err != nil {
+			return err
+		}
+		b, err := s.reshardable(sc, v, numbers[1])
+		if err != nil {
+			return err
+		}
+		if a.hash.End == record.MaxHashKey || a.hash.End.Next() != b.hash.Start {
+			return refuse(InvalidArgument, "Shards %s and %s in stream %s under account %s "+
+				"are not an adjacent pair of shards eligible for merging", a.id, b.id, e.name, sc.Account)
+		}
+		if limited != nil {
+			return limited
+		}
+		row.plan(mergeOp(a, b, row.NextShard))
+		return nil
+	})
+}
+
+// plan puts an op into the row.
+func (r *streamRow) plan(o op) {
+	r.Plan = &plan{Ops: []op{o}}
+	r.NextShard = lastChild(r.Plan.Ops) + 1
+}
+
+// reshardable returns a shard of a stream if it can be split or merged now.
+func (s *Streams) reshardable(sc Scope, v *view, number int32) (*shard, error) {
+	if err := v.idle(sc); err != nil {
+		return nil, err
+	}
+	if v.row.Mode == OnDemand {
+		return nil, onDemandRefused(sc, v.row.Name)
+	}
+	sh := v.shard(number, s.now())
+	if sh == nil {
+		return nil, noSuchShard(sc, v.row.Name, ShardID(number))
+	}
+	if sh.closed != 0 {
+		return nil, refuse(InvalidArgument, "Shard %s in stream %s under account %s has already been merged or split, "+
+			"and thus is not eligible for merging or splitting.", sh.id, v.row.Name, sc.Account)
+	}
+	return sh, nil
+}
+
+// idle returns InUse unless the stream is ACTIVE.
+func (v *view) idle(sc Scope) error {
+	if v.row.Status != Active {
+		return notActive(sc, v.row.Name, v.row.Status)
+	}
+	return nil
+}
+
+// ShardCount is the outcome of UpdateShardCount.
+type ShardCount struct {
+	Name, ARN string
+	// Current is the number of open shards when the update was accepted.
+	Current, Target int
+}
+
+// UpdateShardCount brings a provisioned stream to target uniform shards, at most twice and at least
+// half as many as are open, by splitting and merging. The stream is UPDATING until it is done.
+func (s *Streams) UpdateShardCount(ctx context.Context, sc Scope, ref Ref, target int) (ShardCount, error) {
+	e, v, err := s.find(sc, ref)
+	if err != nil {
+		return ShardCount{}, err
+	}
+	more := max(0, min(target, maxShards)-len(v.open))
+	release, err := s.reserve(sc, usage{open: more, held: more})
+	limited := err
+	if err == nil {
+		defer release()
+	}
+	out := ShardCount{Name: e.name, ARN: sc.arn(e.name), Target: target}
+	err = s.begin(ctx, e, Updating, func(v *view, row *streamRow) error {
+		if err := v.idle(sc); err != nil {
+			return err
+		}
+		if v.row.Mode == OnDemand {
+			return onDemandRefused(sc, e.name)
+		}
+		out.Current = len(v.open)
+		if err := scalable(out.Current, target); err != nil {
+			return err
+		}
+		if limited != nil {
+			return limited
+		}
+		row.Plan = &plan{Target: target}
+		return nil
+	})
+	return out, err
+}
+
+// scalable returns AWS's objection to scaling from one shard count to another in one call.
+func scalable(current, target int) error {
+	switch {
+	case target > maxShards:
+		return refuse(LimitExceeded, "Target shard count or number of open shards cannot be greater than %d. "+
+			"Current open shard count: %d, Target shard count: %d", maxShards, current, target)
+	case target > 2*current:
+		return refuse(LimitExceeded, "UpdateShardCount cannot scale up over double your current open shard count. "+
+			"Current open shard count: %d Target shard count: %d", current, target)
+	case 2*target < current:
+		return refuse(LimitExceeded, "UpdateShardCount cannot scale down below half your current open shard count. "+
+			"Current open shard count: %d Target shard count: %d", current, target)
+	}
+	return nil
+}

@@ -1,0 +1,505 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/headrace/headrace/internal/coordinator"
+	"github.com/headrace/headrace/internal/record"
+)
+
+// rows is what this node knows of the coordinator's rows. Its lock is held to change memory, never
+// across I/O, and no call that puts or reads records takes it.
+//
+// Rows become known twice, from the node's own writes and from the watch, in any order. Versions
+// decide: the higher one stands. A row this node has deleted leaves its version in gone, or else
+// a late report of its last state would bring it back.
+type rows struct {
+	sync.Mutex
+	byID map[uint64]*entry
+	// orphans are shards whose stream's row has not been seen yet.
+	orphans map[uint64]map[int32]*shard
+	// watched says that deletions will be reported and so clear gone again.
+	watched bool
+	gone    map[string]coordinator.Version
+	latest  coordinator.Version
+	// pending holds the streams that Run has something to do for, now or later.
+	pending map[*entry]struct{}
+	usage   map[Scope]*usage
+	held    int
+}
+
+func (r *rows) init() {
+	r.byID = map[uint64]*entry{}
+	r.orphans = map[uint64]map[int32]*shard{}
+	r.gone = map[string]coordinator.Version{}
+	r.pending = map[*entry]struct{}{}
+	r.usage = map[Scope]*usage{}
+}
+
+// usage is what a scope has of what Caps bound.
+type usage struct{ streams, onDemand, open, held int }
+
+func (u *usage) add(o usage, sign int) {
+	u.streams += sign * o.streams
+	u.onDemand += sign * o.onDemand
+	u.open += sign * o.open
+	u.held += sign * o.held
+}
+
+// account holds the streams of a scope.
+type account struct {
+	// entries is guarded by rows; directory is a copy of it for everyone else.
+	entries   map[string]*entry
+	directory atomic.Pointer[directory]
+}
+
+// directory is the streams of a scope by name. It is never changed.
+type directory struct {
+	byName map[string]*entry
+	names  []string // sorted
+}
+
+// entry is one stream from its creation to its deletion.
+type entry struct {
+	scope Scope
+	name  string
+	id    uint64
+	view  atomic.Pointer[view]
+	// driving holds a token while this node carries out the stream's transition.
+	driving chan struct{}
+
+	// The rest is guarded by rows.
+	row     *streamRow
+	version coordinator.Version
+	shards  map[int32]*shard
+	counted usage
+	// retry is when a failed transition is tried again.
+	retry record.Millis
+}
+
+func (e *entry) key() string {
+	return streamPrefix + e.scope.Account + "/" + e.scope.Region + "/" + e.name
+}
+
+// change is one row as it became known. Exactly one of stream, shard and deleted is set.
+type change struct {
+	key     string
+	version coordinator.Version
+	stream  *streamRow
+	shard   *shard
+	deleted bool
+}
+
+// changeOf decodes an entry of the coordinator; ok is false for rows that are not streams or shards.
+func changeOf(e coordinator.Entry) (c change, ok bool, err error) {
+	c = change{key: e.Key, version: e.Version, deleted: e.Value == nil}
+	isStream := strings.HasPrefix(e.Key, streamPrefix)
+	if !isStream && !strings.HasPrefix(e.Key, shardPrefix) {
+		return c, false, nil
+	}
+	switch {
+	case c.deleted:
+	case isStream:
+		c.stream, err = decodeStream(e)
+	default:
+		c.shard, err = decodeShard(e)
+	}
+	return c, err == nil, err
+}
+
+// learn takes in rows and publishes the views that they change.
+func (s *Streams) learn(changes ...change) {
+	r := &s.rows
+	r.Lock()
+	defer r.Unlock()
+	touched, renamed := map[*entry]struct{}{}, map[Scope]struct{}{}
+	for _, c := range changes {
+		r.latest = max(r.latest, c.version)
+		switch {
+		case c.deleted && strings.HasPrefix(c.key, streamPrefix):
+			s.forgetStream(c, renamed)
+		case c.deleted:
+			if e := s.forgetShard(c); e != nil {
+				touched[e] = struct{}{}
+			}
+		case c.version <= r.gone[c.key]:
+		case c.stream != nil:
+			if e := s.knowStream(c, renamed); e != nil {
+				touched[e] = struct{}{}
+			}
+		default:
+			if e := s.knowShard(c); e != nil {
+				touched[e] = struct{}{}
+			}
+		}
+	}
+	for e := range touched {
+		if r.byID[e.id] == e {
+			s.publish(e)
+		}
+	}
+	s.rename(renamed)
+}
+
+// knowStream takes in a stream's row and returns its entry if the row is news.
+// REQUIRES: rows held.
+func (s *Streams) knowStream(c change, renamed map[Scope]struct{}) *entry {
+	sc := c.stream.scope()
+	a := s.account(sc)
+	e := a.entries[c.stream.Name]
+	if e != nil && e.version >= c.version {
+		return nil
+	}
+	if e != nil && e.id != c.stream.ID {
+		s.retire(e)
+		e = nil
+	}
+	if e == nil {
+		e = &entry{
+			scope: sc, name: c.stream.Name, id: c.stream.ID,
+			driving: make(chan struct{}, 1), shards: s.rows.orphans[c.stream.ID],
+		}
+		if e.shards == nil {
+			e.shards = map[int32]*shard{}
+		}
+		delete(s.rows.orphans, e.id)
+		s.rows.byID[e.id] = e
+		a.entries[e.name] = e
+		renamed[sc] = struct{}{}
+	}
+	e.row, e.version, e.retry = c.stream, c.version, 0
+	return e
+}
+
+// knowShard takes in a shard's row and returns its stream's entry if the row is news.
+// REQUIRES: rows held.
+func (s *Streams) knowShard(c change) *entry {
+	c.shard.version = c.version
+	e := s.rows.byID[c.shard.stream]
+	if e == nil {
+		o := s.rows.orphans[c.shard.stream]
+		if o == nil {
+			o = map[int32]*shard{}
+			s.rows.orphans[c.shard.stream] = o
+		}
+		if old := o[c.shard.number]; old == nil || old.version < c.version {
+			o[c.shard.number] = c.shard
+		}
+		return nil
+	}
+	if old := e.shards[c.shard.number]; old != nil && old.version >= c.version {
+		return nil
+	}
+	e.shards[c.shard.number] = c.shard
+	return e
+}
+
+// forgetStream takes in the deletion of a stream's row. REQUIRES: rows held.
+func (s *Streams) forgetStream(c change, renamed map[Scope]struct{}) {
+	sc, name, ok := parseStreamKey(c.key)
+	if !ok {
+		return
+	}
+	if a := (*s.accounts.Load())[sc]; a != nil {
+		if e := a.entries[name]; e != nil && e.version <= c.version {
+			s.retire(e)
+			delete(a.entries, name)
+			renamed[sc] = struct{}{}
+			s.bury(c, e.version)
+			return
+		}
+	}
+	delete(s.rows.gone, c.key)
+}
+
+// forgetShard takes in the deletion of a shard's row and returns its stream's entry if that is
+// news. REQUIRES: rows held.
+func (s *Streams) forgetShard(c change) *entry {
+	stream, number, err := parseShardKey(c.key)
+	if err != nil {
+		return nil
+	}
+	if e := s.rows.byID[stream]; e != nil {
+		if old := e.shards[number]; old != nil && old.version <= c.version {
+			delete(e.shards, number)
+			s.bury(c, old.version)
+			return e
+		}
+	} else if o := s.rows.orphans[stream]; o != nil {
+		if delete(o, number); len(o) == 0 {
+			delete(s.rows.orphans, stream)
+		}
+	}
+	delete(s.rows.gone, c.key)
+	return nil
+}
+
+// bury remembers a row of version known that this node deleted, until the watch reports it. A
+// deletion that the watch itself reports has a version of its own. REQUIRES: rows held.
+func (s *Streams) bury(c change, known coordinator.Version) {
+	if s.rows.watched && c.version == known {
+		s.rows.gone[c.key] = c.version
+	}
+}
+
+// retire ends an entry: whoever still holds its view sees that the stream is gone. REQUIRES: rows held.
+func (s *Streams) retire(e *entry) {
+	delete(s.rows.byID, e.id)
+	delete(s.rows.pending, e)
+	s.count(e, usage{})
+	old := e.view.Load()
+	if old == nil {
+		return
+	}
+	v := *old
+	v.gone, v.superseded = true, make(chan struct{})
+	e.view.Store(&v)
+	close(old.superseded)
+}
+
+// publish makes a new view of an entry's rows. Rows that do not fit together yet leave the shards as
+// they appeared before. REQUIRES: rows held.
+func (s *Streams) publish(e *entry) {
+	old := e.view.Load()
+	v, ok := buildView(e.row, e.version, e.shards)
+	if !ok {
+		v.shards, v.open, v.starts = nil, nil, nil
+		if old != nil {
+			v.shards, v.open, v.starts = old.shards, old.open, old.starts
+		}
+	}
+	e.view.Store(v)
+	if old != nil {
+		close(old.superseded)
+	}
+	s.count(e, v.usage(len(e.shards)))
+	if v.row.Status != Active || len(v.open) < len(v.shards) {
+		s.rows.pending[e] = struct{}{}
+		s.poke()
+	} else {
+		delete(s.rows.pending, e)
+	}
+}
+
+// poke wakes Run.
+func (s *Streams) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// usage returns what the stream counts for, with what its plan will add.
+func (v *view) usage(held int) usage {
+	u := usage{streams: 1, open: len(v.open), held: held}
+	if v.row.Mode == OnDemand {
+		u.onDemand = 1
+	}
+	if v.row.Status == Creating {
+		u.open, u.held = v.row.Shards, v.row.Shards
+	}
+	if p := v.row.Plan; p != nil {
+		u.open = max(u.open, p.Target)
+		if p.Target == 0 && len(p.Ops) == 1 {
+			u.open += len(p.Ops[0].Children) - len(p.Ops[0].Parents)
+		}
+	}
+	return u
+}
+
+// count replaces what an entry counts for. REQUIRES: rows held.
+func (s *Streams) count(e *entry, now usage) {
+	s.use(e.scope, e.counted, -1)
+	s.use(e.scope, now, +1)
+	e.counted = now
+}
+
+// REQUIRES: rows held.
+func (s *Streams) use(sc Scope, what usage, sign int) {
+	u := s.rows.usage[sc]
+	if u == nil {
+		u = new(usage)
+		s.rows.usage[sc] = u
+	}
+	u.add(what, sign)
+	s.rows.held += sign * what.held
+	if *u == (usage{}) {
+		delete(s.rows.usage, sc)
+	}
+}
+
+// reserve claims what a call is about to add, or returns LimitExceeded. The claim is given up with
+// release once the rows that replace it are known, or the call has failed.
+func (s *Streams) reserve(sc Scope, more usage) (release func(), err error) {
+	s.rows.Lock()
+	defer s.rows.Unlock()
+	var have usage
+	if u := s.rows.usage[sc]; u != nil {
+		have = *u
+	}
+	caps := s.cfg.Caps
+	switch {
+	case more.streams > 0 && have.streams+more.streams > caps.Streams:
+		return nil, streamLimitExceeded(sc, "stream", have.streams, caps.Streams)
+	case more.onDemand > 0 && have.onDemand+more.onDemand > caps.OnDemandStreams:
+		return nil, streamLimitExceeded(sc, "on-demand stream", have.onDemand, caps.OnDemandStreams)
+	case more.open > 0 && have.open+more.open > caps.Shards:
+		return nil, shardLimitExceeded(sc, have.open, caps.Shards, more.open)
+	case more.held > 0 && s.rows.held+more.held > caps.HeldShards:
+		return nil, shardLimitExceeded(sc, have.held, caps.HeldShards, more.held)
+	}
+	s.use(sc, more, +1)
+	return sync.OnceFunc(func() {
+		s.rows.Lock()
+		defer s.rows.Unlock()
+		s.use(sc, more, -1)
+	}), nil
+}
+
+// account returns the account of a scope and makes it if need be. REQUIRES: rows held.
+func (s *Streams) account(sc Scope) *account {
+	old := *s.accounts.Load()
+	if a := old[sc]; a != nil {
+		return a
+	}
+	a := &account{entries: map[string]*entry{}}
+	a.directory.Store(&directory{})
+	next := maps.Clone(old)
+	next[sc] = a
+	s.accounts.Store(&next)
+	return a
+}
+
+// rename publishes the directories of scopes that gained or lost a stream. REQUIRES: rows held.
+func (s *Streams) rename(scopes map[Scope]struct{}) {
+	for sc := range scopes {
+		a := (*s.accounts.Load())[sc]
+		if len(a.entries) == 0 {
+			a.directory.Store(&directory{})
+			next := maps.Clone(*s.accounts.Load())
+			delete(next, sc)
+			s.accounts.Store(&next)
+			continue
+		}
+		a.directory.Store(&directory{maps.Clone(a.entries), slices.Sorted(maps.Keys(a.entries))})
+	}
+}
+
+func parseStreamKey(key string) (sc Scope, name string, ok bool) {
+	parts := strings.Split(strings.TrimPrefix(key, streamPrefix), "/")
+	if len(parts) != 3 {
+		return sc, "", false
+	}
+	return Scope{parts[0], parts[1]}, parts[2], true
+}
+
+// listPage is how many rows are asked for at a time.
+const listPage = 1000
+
+// list calls each with the rows under prefix, a page at a time.
+func (s *Streams) list(ctx context.Context, prefix string, each func([]coordinator.Entry) error) error {
+	for after := ""; ; {
+		page, err := s.cfg.Coordinator.List(ctx, prefix, after, listPage)
+		if err != nil {
+			return fmt.Errorf("list rows %s: %w", prefix, err)
+		}
+		if err := each(page); err != nil {
+			return err
+		}
+		if len(page) < listPage {
+			return nil
+		}
+		after = page[len(page)-1].Key
+	}
+}
+
+// load takes in every row there is, and forgets those that are no longer there.
+func (s *Streams) load(ctx context.Context) error {
+	s.rows.Lock()
+	began := s.rows.latest
+	s.rows.Unlock()
+	var changes []change
+	seen := map[string]bool{}
+	err := s.list(ctx, keyPrefix, func(page []coordinator.Entry) error {
+		for _, e := range page {
+			c, ok, err := changeOf(e)
+			if err != nil {
+				return err
+			}
+			if seen[e.Key] = true; ok {
+				changes = append(changes, c)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.learn(append(changes, s.missing(began, seen)...)...)
+	return nil
+}
+
+// missing returns the deletion of every known row that is as old as began and was not seen.
+func (s *Streams) missing(began coordinator.Version, seen map[string]bool) []change {
+	s.rows.Lock()
+	defer s.rows.Unlock()
+	var changes []change
+	lost := func(key string, version coordinator.Version) {
+		if version <= began && !seen[key] {
+			changes = append(changes, change{key: key, version: version, deleted: true})
+		}
+	}
+	for _, e := range s.rows.byID {
+		for _, sh := range e.shards {
+			lost(sh.key(), sh.version)
+		}
+		lost(e.key(), e.version)
+	}
+	return changes
+}
+
+// reload reads the rows of one stream again, after a conflict said that they changed.
+func (s *Streams) reload(ctx context.Context, e *entry) error {
+	row, err := s.cfg.Coordinator.Get(ctx, e.key())
+	switch {
+	case errors.Is(err, coordinator.ErrNotFound):
+		s.rows.Lock()
+		c := change{key: e.key(), version: e.version, deleted: true}
+		s.rows.Unlock()
+		s.learn(c)
+		return nil
+	case err != nil:
+		return fmt.Errorf("read row %s: %w", e.key(), err)
+	}
+	c, _, err := changeOf(row)
+	if err != nil {
+		return err
+	}
+	changes := []change{c}
+	if c.stream.ID == e.id {
+		prefix := strings.TrimSuffix(shardKey(e.id, 0), "0000000000")
+		err = s.list(ctx, prefix, func(page []coordinator.Entry) error {
+			for _, row := range page {
+				c, ok, err := changeOf(row)
+				if err != nil {
+					return err
+				}
+				if ok {
+					changes = append(changes, c)
+				}
+			}
+			return nil
+		})
+	}
+	if err == nil {
+		s.learn(changes...)
+	}
+	return err
+}

@@ -1,0 +1,206 @@
+// Package stream is the domain of Kinesis Data Streams: streams, shards and hash-key ranges,
+// routing and putting records, shard iterators and reading, splitting, merging and uniform
+// scaling, retention, tags and limits, with AWS's rules and AWS's error texts.
+//
+// It is not the AWS API: it knows no HTTP, no AWS shapes and no model constraints (lengths,
+// patterns and enums are checked before a call gets here), and it is not storage: records live in a
+// shardlog.Log, streams and shards are rows in a coordinator.Coordinator.
+//
+// # State
+//
+// A stream is one row; each of its shards is another. Rows change by compare-and-set alone, so any
+// node may serve any call. What a node knows of the rows it keeps in memory: for each stream an
+// immutable view (description and routing table) that is swapped whole, so that calls which only
+// look never wait for anything. A node learns of its own writes at once and of others' through Run.
+//
+// # Transitions
+//
+// A stream is CREATING, ACTIVE, UPDATING or DELETING. A call that changes more than one row first
+// writes its plan into the stream's row; drive then carries the plan out in steps that can each
+// be repeated, so that whoever finds the row after a crash goes on from there. With no
+// TransitionDelay that happens inside the call and the next call sees the outcome.
+package stream
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/coordinator"
+	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/token"
+)
+
+// Scope is a name space for streams: an account in a region. Streams in different scopes have
+// nothing to do with each other, whatever their names.
+type Scope struct {
+	// Account is the 12-digit account id.
+	Account string
+	Region  string
+}
+
+// arn returns the ARN of the stream with a name.
+func (sc Scope) arn(name string) string {
+	partition := "aws"
+	switch {
+	case strings.HasPrefix(sc.Region, "cn-"):
+		partition = "aws-cn"
+	case strings.HasPrefix(sc.Region, "us-gov-"):
+		partition = "aws-us-gov"
+	}
+	return "arn:" + partition + ":kinesis:" + sc.Region + ":" + sc.Account + ":stream/" + name
+}
+
+// Ref is how a request names a stream: by name, by ARN, or both, and then the ARN wins. StreamId,
+// which AWS reserves for later, names nothing and has no field here.
+type Ref struct{ Name, ARN string }
+
+// Status is where a stream is in its life.
+type Status string
+
+// The statuses, as DescribeStream spells them.
+const (
+	Creating Status = "CREATING"
+	Active   Status = "ACTIVE"
+	Updating Status = "UPDATING"
+	Deleting Status = "DELETING"
+)
+
+// Mode is a stream's capacity mode.
+type Mode string
+
+// The modes, as DescribeStream spells them.
+const (
+	Provisioned Mode = "PROVISIONED"
+	OnDemand    Mode = "ON_DEMAND"
+)
+
+// Caps bound what callers can create. They hold whatever the configured rates are. A zero field
+// takes its default.
+type Caps struct {
+	// Streams is the most streams an account has in a region; default 5,000.
+	Streams int
+	// OnDemandStreams is the most of them that are on demand; default as Streams.
+	OnDemandStreams int
+	// Shards is the most open shards an account has in a region; default 20,000.
+	Shards int
+	// HeldShards is the most shards, open and closed, of all accounts together; default 200,000.
+	HeldShards int
+}
+
+func (c Caps) withDefaults() Caps {
+	pick := func(n *int, def int) {
+		if *n <= 0 {
+			*n = def
+		}
+	}
+	pick(&c.Streams, 5_000)
+	pick(&c.OnDemandStreams, c.Streams)
+	pick(&c.Shards, 20_000)
+	pick(&c.HeldShards, 200_000)
+	return c
+}
+
+// Events are called, if set, when something happens that no caller is told of. They must not block.
+type Events struct {
+	// TransitionFailed reports a transition that stopped half-way. Run tries again.
+	TransitionFailed func(sc Scope, name string, err error)
+}
+
+// Config is what Streams stand on. Log, Registry, Coordinator and Clock are required.
+type Config struct {
+	Log         shardlog.Log
+	Registry    shardlog.Registry
+	Coordinator coordinator.Coordinator
+	Clock       clock.Clock
+	// TransitionDelay is how long a stream stays CREATING, UPDATING or DELETING; with 0 a call
+	// returns when the transition is complete.
+	TransitionDelay time.Duration
+	Caps            Caps
+	Events          Events
+}
+
+// Streams serves the streams of all accounts and regions. It is safe for concurrent use; Run must
+// be running for transitions that are delayed, were interrupted or came from another node.
+type Streams struct {
+	cfg    Config
+	sealer *token.Sealer
+	// accounts is replaced, never changed, when an account gets its first stream or loses its last.
+	accounts atomic.Pointer[map[Scope]*account]
+	// scratch holds *putScratch.
+	scratch sync.Pool
+	// wake tells Run that a stream needs attention.
+	wake chan struct{}
+	rows rows
+}
+
+// New returns Streams that know every row the coordinator holds. It makes the key that iterators and
+// tokens are sealed with if there is none yet.
+func New(ctx context.Context, cfg Config) (*Streams, error) {
+	cfg.Caps = cfg.Caps.withDefaults()
+	s := &Streams{cfg: cfg, wake: make(chan struct{}, 1)}
+	s.scratch.New = func() any { return new(putScratch) }
+	s.accounts.Store(&map[Scope]*account{})
+	s.rows.init()
+	key, err := sealingKey(ctx, cfg.Coordinator)
+	if err != nil {
+		return nil, err
+	}
+	if s.sealer, err = token.New(key); err != nil {
+		return nil, err
+	}
+	return s, s.load(ctx)
+}
+
+// now returns the current time in milliseconds.
+func (s *Streams) now() record.Millis { return record.MillisOf(s.cfg.Clock.Now()) }
+
+// find returns the stream a request names. Both results belong together for good; the view ages.
+func (s *Streams) find(sc Scope, ref Ref) (*entry, *view, error) {
+	name := ref.Name
+	if ref.ARN != "" {
+		target, n, ok := parseARN(ref.ARN)
+		switch {
+		case !ok:
+			return nil, nil, refuse(InvalidArgument, "StreamARN %s is invalid.", ref.ARN)
+		case target != sc:
+			return nil, nil, streamNotFound(target, n)
+		}
+		name = n
+	}
+	if name == "" {
+		return nil, nil, refuse(InvalidArgument, "Either StreamName or StreamARN should be provided.")
+	}
+	if a := (*s.accounts.Load())[sc]; a != nil {
+		if e := a.directory.Load().byName[name]; e != nil {
+			return e, e.view.Load(), nil
+		}
+	}
+	return nil, nil, streamNotFound(sc, name)
+}
+
+// parseARN takes a stream's ARN apart without allocating.
+func parseARN(arn string) (sc Scope, name string, ok bool) {
+	rest, ok := strings.CutPrefix(arn, "arn:aws")
+	if !ok {
+		return sc, "", false
+	}
+	_, rest, ok = strings.Cut(rest, ":kinesis:")
+	if !ok {
+		return sc, "", false
+	}
+	sc.Region, rest, ok = strings.Cut(rest, ":")
+	if !ok {
+		return sc, "", false
+	}
+	sc.Account, rest, ok = strings.Cut(rest, ":")
+	if !ok {
+		return sc, "", false
+	}
+	name, ok = strings.CutPrefix(rest, "stream/")
+	return sc, name, ok && name != "" && !strings.Contains(name, "/")
+}
