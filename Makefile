@@ -32,7 +32,7 @@ generate: ## write generated code and COMPATIBILITY.md again; needs no network
 models: ## refresh the stored AWS service models; the one step that needs the network
 	$(GO) run ./internal/gen/awsgen models
 fuzz: ## run every fuzz target for FUZZTIME
-	@grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal | sed -E 's|^(.*)/[^/]+:func (Fuzz[A-Za-z0-9_]+).*|\1 \2|' | while read -r dir target; do echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$dir" || exit 1; done
+	@grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal | sed -E 's|^(.*)/[^/]+:func (Fuzz[A-Za-z0-9_]+).*|\1 \2|' | while read -r dir target; do echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$dir" </dev/null || exit 1; done
 stress: ## the race target, ten times over
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=10 -timeout 60m $(RACE:%=./%/...)
 bench: build ## benchmarks of the hot paths, then the scenarios of bench/
