@@ -225,7 +225,7 @@ func FuzzCBOR(f *testing.F) {
 	}
 	lax, err := cbor.DecOptions{
 		MaxNestedLevels: 65535, MaxArrayElements: math.MaxInt32, MaxMapPairs: math.MaxInt32,
-		DefaultMapType: reflect.TypeFor[map[string]any](), DupMapKey: cbor.DupMapKeyEnforcedAPF,
+		DupMapKey: cbor.DupMapKeyEnforcedAPF,
 	}.DecMode()
 	if err != nil {
 		f.Fatal(err)
@@ -260,7 +260,7 @@ func FuzzCBOR(f *testing.F) {
 type survey struct {
 	root    bool // the root is a container
 	tagged  bool
-	strange bool // a simple value without meaning
+	strange bool // a key that is not text, a simple value without meaning
 	deepest int
 }
 
@@ -286,11 +286,16 @@ func (n *survey) convert(v any, depth int) any {
 		for i := range v {
 			v[i] = n.convert(v[i], depth+1)
 		}
-	case map[string]any:
+	case map[any]any:
 		n.enter(depth)
-		for k := range v {
-			v[k] = n.convert(v[k], depth+1)
+		m := map[string]any{}
+		for k, w := range v {
+			n.convert(k, depth+1) // a key may be tagged
+			name, isText := k.(string)
+			n.strange = n.strange || !isText
+			m[name] = n.convert(w, depth+1)
 		}
+		return m
 	}
 	return v
 }
