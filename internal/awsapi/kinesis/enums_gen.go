@@ -216,7 +216,7 @@ type ShardFilterType string
 
 // The values of ShardFilterType.
 const (
-	ShardFilterTypeAfterShardID    ShardFilterType = "AFTER_SHARD_ID"
+	ShardFilterTypeAfterShardId    ShardFilterType = "AFTER_SHARD_ID"
 	ShardFilterTypeAtTrimHorizon   ShardFilterType = "AT_TRIM_HORIZON"
 	ShardFilterTypeFromTrimHorizon ShardFilterType = "FROM_TRIM_HORIZON"
 	ShardFilterTypeAtLatest        ShardFilterType = "AT_LATEST"

@@ -59,7 +59,7 @@ func enumConstant(shape, value string) string {
 
 func enumWord(w string) string {
 	switch w {
-	case "KMS", "S3", "GSR", "JSON", "ARN", "AWS", "ID", "SQL", "VPC", "HTTP", "IR":
+	case "KMS", "S3", "GSR", "JSON", "ARN", "AWS", "SQL", "VPC", "HTTP", "IR":
 		return w
 	}
 	if strings.ToUpper(w) == w {
