@@ -213,9 +213,6 @@ func (x *exchange) readFailed(err error) error {
 	if errors.Is(x.src.err, os.ErrDeadlineExceeded) {
 		return &shape.Error{Code: "RequestTimeoutException", Message: "The request body did not arrive in time.", Status: http.StatusRequestTimeout}
 	}
-	if cause := x.r.Context().Err(); cause != nil {
-		return cause
-	}
 	return &shape.SerializationError{Detail: "read body: " + err.Error()}
 }
 
@@ -229,10 +226,22 @@ func (x *exchange) tooLarge() error {
 }
 
 // hangUp ends an HTTP/1 connection after the response: the rest of the body is not worth reading.
-// Over HTTP/2 only the stream ends.
+// net/http still reads a little of it, so that the client gets to see the response; the read
+// deadline keeps that from taking for ever. Over HTTP/2 only the stream ends.
 func (x *exchange) hangUp() {
 	if x.r.ProtoMajor == 1 {
 		x.w.Header().Set("Connection", "close")
+		if x.src.limit.IsZero() {
+			x.src.begin(x.h.cfg.BodyTimeout)
+		}
+	}
+}
+
+// abandonBody is for responses that do not depend on the body: they go out at once, whether or not
+// one arrives.
+func (x *exchange) abandonBody() {
+	if x.r.ContentLength != 0 {
+		x.hangUp()
 	}
 }
 

@@ -15,15 +15,13 @@ var (
 // serve takes a request through the checks in the order that the package comment gives, and answers
 // it.
 func (x *exchange) serve() {
-	if x.r.ContentLength != 0 && x.r.ProtoMajor == 1 {
-		// Whatever is not read here net/http reads before the next request.
-		x.src.begin(x.h.cfg.BodyTimeout)
-	}
 	if x.shareOrigin() {
+		x.abandonBody()
 		x.send(http.StatusOK, 0, nil)
 		return
 	}
 	if x.r.Method != http.MethodPost {
+		x.abandonBody()
 		x.sendMarkup(accessDenied)
 		return
 	}

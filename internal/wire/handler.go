@@ -107,11 +107,14 @@ func (x *exchange) setIDs() string {
 	hex.Encode(text[24:], id[10:])
 	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
 
+	var text2 [96]byte
+	base64.StdEncoding.Encode(text2[:], x.random[16:])
+
 	header := x.w.Header()
 	requestID := string(text[:])
 	header["x-amzn-RequestId"] = []string{requestID}
 	if x.r.Method != http.MethodOptions || x.r.Header.Get("Origin") == "" {
-		header["x-amz-id-2"] = []string{base64.StdEncoding.EncodeToString(x.random[16:])}
+		header["x-amz-id-2"] = []string{string(text2[:])}
 	}
 	return requestID
 }

@@ -95,12 +95,7 @@ func (x *exchange) sendOutput(op *operation, out shape.Shape) {
 		x.send(http.StatusOK, x.content, nil)
 		return
 	}
-	guess := op.lastSize.Load()
-	buf := x.h.buffers.borrow(guess)
-	if buf == nil {
-		buf = x.h.buffers.get(min(guess, firstStep))
-	}
-	x.enc.Reset(documentOf(x.content), buf)
+	x.enc.Reset(documentOf(x.content), x.h.buffers.get(op.lastSize.Load()))
 	out.Encode(&x.enc)
 	op.lastSize.Store(int64(len(x.enc.Bytes())))
 	x.sendEncoded(http.StatusOK)

@@ -1,0 +1,87 @@
+package wire
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+// sink is a ResponseWriter that forgets.
+type sink struct {
+	header http.Header
+	status int
+}
+
+func (w *sink) Header() http.Header         { return w.header }
+func (w *sink) WriteHeader(status int)      { w.status = status }
+func (w *sink) Write(p []byte) (int, error) { return len(p), nil }
+
+func (w *sink) SetReadDeadline(time.Time) error  { return nil }
+func (w *sink) SetWriteDeadline(time.Time) error { return nil }
+
+// round is one call that can be made again and again.
+type round struct {
+	h    *Handler
+	r    *http.Request
+	body *bytes.Reader
+	w    sink
+}
+
+func newRound(t testing.TB, format shape.Format, records int) *round {
+	in := &echo{name: "records"}
+	for range records {
+		in.items = append(in.items, item{key: "partition-key", data: bytes.Repeat([]byte{7}, 1024)})
+	}
+	contentType := typeJSON11
+	if format == shape.CBOR {
+		contentType = typeCBOR11
+	}
+	document := encoded(format, in)
+	rd := &round{h: NewHandler(fakeConfig()), body: bytes.NewReader(document), w: sink{header: make(http.Header)}}
+	rd.r = newCall(t, "/", "Echo", contentType, document)
+	rd.r.Body = io.NopCloser(rd.body)
+	return rd
+}
+
+func (rd *round) call(t testing.TB) {
+	rd.body.Seek(0, io.SeekStart)
+	clear(rd.w.header)
+	rd.h.ServeHTTP(&rd.w, rd.r)
+	if rd.w.status != 200 {
+		t.Fatalf("got status %d", rd.w.status)
+	}
+}
+
+// A call's allocations do not depend on its records. A handful are the price of a request: its ids,
+// its headers.
+func TestAllocations(t *testing.T) {
+	f := func(format shape.Format, records int, limit float64) {
+		t.Helper()
+		rd := newRound(t, format, records)
+		rd.call(t)
+		if got := testing.AllocsPerRun(50, func() { rd.call(t) }); got > limit {
+			t.Errorf("%v call with %d records makes %v allocations, want at most %v", format, records, got, limit)
+		}
+	}
+	for _, format := range []shape.Format{shape.JSON, shape.CBOR} {
+		f(format, 1, 10)
+		f(format, 500, 10)
+	}
+}
+
+func BenchmarkEcho500x1KiB(b *testing.B) {
+	for _, format := range []shape.Format{shape.JSON, shape.CBOR} {
+		b.Run(format.String(), func(b *testing.B) {
+			rd := newRound(b, format, 500)
+			b.SetBytes(int64(rd.body.Len()))
+			b.ReportAllocs()
+			for b.Loop() {
+				rd.call(b)
+			}
+		})
+	}
+}

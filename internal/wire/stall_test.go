@@ -1,0 +1,297 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+// pipes is a listener whose connections are in memory, so that a synctest bubble has all of them and
+// their deadlines follow its clock. A write to one blocks until the other side reads.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { close(p.closed); return nil }
+func (p *pipes) Addr() net.Addr { return pipeAddr{} }
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "pipe" }
+
+// peer is the client's end of a connection.
+type peer struct {
+	net.Conn
+	t *testing.T
+	r *bufio.Reader
+}
+
+// serveBubble serves h until the test ends and returns a function that opens connections to it.
+func serveBubble(t *testing.T, h http.Handler) (dial func() *peer) {
+	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	var running sync.WaitGroup
+	s := &http.Server{Handler: h, ConnState: func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			running.Add(1)
+		case http.StateClosed:
+			running.Done()
+		}
+	}}
+	running.Go(func() { s.Serve(p) })
+	t.Cleanup(func() {
+		s.Close()
+		running.Wait()
+	})
+	return func() *peer {
+		client, server := net.Pipe()
+		p.conns <- server
+		t.Cleanup(func() { client.Close() })
+		return &peer{Conn: client, t: t, r: bufio.NewReader(client)}
+	}
+}
+
+// announce sends the headers of a call with a body of n bytes.
+func (p *peer) announce(operation string, n int) {
+	p.t.Helper()
+	h := make(http.Header)
+	sign(h)
+	h.Set("Host", "localhost")
+	h.Set("Content-Type", typeJSON11)
+	h.Set("X-Amz-Target", "Fake_20260101."+operation)
+	h.Set("Content-Length", fmt.Sprint(n))
+	var b strings.Builder
+	b.WriteString("POST / HTTP/1.1\r\n")
+	h.Write(&b)
+	b.WriteString("\r\n")
+	p.send(b.String())
+}
+
+func (p *peer) send(s string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p, s); err != nil {
+		p.t.Fatalf("send: %v", err)
+	}
+}
+
+// receive reads one response.
+func (p *peer) receive() (status int, body string) {
+	p.t.Helper()
+	r, err := http.ReadResponse(p.r, nil)
+	if err != nil {
+		p.t.Fatalf("receive: %v", err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		p.t.Fatalf("receive body: %v", err)
+	}
+	return r.StatusCode, string(b)
+}
+
+func TestStalledBodyIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHandler(fakeConfig())
+		p := serveBubble(t, h)()
+		start := time.Now()
+		p.announce("Echo", 1<<20)
+		p.send(`{"Name":`)
+		synctest.Wait()
+		if got := h.budget.held(); got != 1<<20 {
+			t.Errorf("while the body is missing %d bytes are held, want 1 MiB", got)
+		}
+		status, body := p.receive()
+		if status != 408 || !strings.Contains(body, `"RequestTimeoutException"`) {
+			t.Errorf("got %d %s, want 408 RequestTimeoutException", status, body)
+		}
+		if took := time.Since(start); took != 20*time.Second {
+			t.Errorf("cut after %v, want 20s", took)
+		}
+		if _, err := p.r.ReadByte(); err != io.EOF {
+			t.Errorf("connection after the cut: %v, want EOF", err)
+		}
+		if got := h.budget.held(); got != 0 {
+			t.Errorf("%d bytes are still held", got)
+		}
+	})
+}
+
+func TestStalledBodiesHoldNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fakeConfig()
+		c.Memory = 1 << 30
+		dial := serveBubble(t, NewHandler(c))
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for range 40 {
+			p := dial()
+			p.announce("Echo", 10<<20)
+			p.send(`{"Name":"`)
+		}
+		synctest.Wait()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 16<<20 {
+			t.Errorf("40 bodies announced with 10 MiB each, of which 9 bytes came, hold %d bytes, want less than 16 MiB", grown)
+		}
+	})
+}
+
+func TestMemoryIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fakeConfig()
+		c.Memory = 1 << 20
+		h := NewHandler(c)
+		dial := serveBubble(t, h)
+		hog := dial()
+		hog.announce("Echo", 10<<20) // more than there is takes all there is
+		synctest.Wait()
+
+		start := time.Now()
+		p := dial()
+		p.announce("Echo", 12)
+		status, body := p.receive()
+		if status != 400 || !strings.Contains(body, `"ThrottlingException"`) || time.Since(start) != 5*time.Second {
+			t.Errorf("without memory: got %d %s after %v, want ThrottlingException after 5s", status, body, time.Since(start))
+		}
+
+		late := dial()
+		late.announce("Echo", 12)
+		synctest.Wait()
+		hog.Close()
+		late.send(`{"Name":"x"}`)
+		if status, body := late.receive(); status != 200 {
+			t.Errorf("after the hog went: got %d %s, want 200", status, body)
+		}
+		late.Close()
+		synctest.Wait()
+		if got := h.budget.held(); got != 0 {
+			t.Errorf("%d bytes are still held", got)
+		}
+	})
+}
+
+func TestTrickledBodyIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := serveBubble(t, NewHandler(fakeConfig()))()
+		start := time.Now()
+		p.announce("Echo", 10<<20)
+		for time.Since(start) < time.Minute {
+			if _, err := p.Write([]byte(" ")); err != nil {
+				break
+			}
+			time.Sleep(time.Second)
+			p.SetWriteDeadline(time.Now().Add(time.Millisecond))
+		}
+		if took := time.Since(start); took < 19*time.Second || took > 23*time.Second {
+			t.Errorf("a byte a second was taken for %v, want about 20s", took)
+		}
+	})
+}
+
+func TestSlowBodyIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := serveBubble(t, NewHandler(fakeConfig()))()
+		start := time.Now()
+		const size = 8 << 20
+		p.announce("Echo", size)
+		p.send(`{"Name":"x"}`)
+		chunk := strings.Repeat(" ", 64<<10)
+		for sent := len(`{"Name":"x"}`); sent < size; {
+			n := min(len(chunk), size-sent)
+			p.send(chunk[:n])
+			sent += n
+			time.Sleep(time.Second)
+		}
+		if status, body := p.receive(); status != 200 {
+			t.Errorf("64 KiB a second: got %d %s after %v, want 200", status, body, time.Since(start))
+		}
+	})
+}
+
+func TestUnreadResponseIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fakeConfig()
+		var finished time.Duration
+		start := time.Now()
+		big := strings.Repeat("x", 1<<20)
+		c.Services[0].Operations[0].Handle = func(_ context.Context, call *shape.Call, _, out shape.Shape) error {
+			out.(*echo).name = big
+			call.OnDone(func() { finished = time.Since(start) })
+			return nil
+		}
+		h := NewHandler(c)
+		p := serveBubble(t, h)()
+		p.announce("Echo", 12)
+		p.send(`{"Name":"x"}`)
+		synctest.Wait()
+		if got := h.budget.held(); got < 1<<20 {
+			t.Errorf("an unsent response of 1 MiB counts as %d bytes", got)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := h.budget.held(); got != 0 {
+			t.Errorf("%d bytes are held for a client that does not read", got)
+		}
+		if want := 46 * time.Second; finished < want || finished > want+time.Second {
+			t.Errorf("the call's resources were released after %v, want %v", finished, want)
+		}
+	})
+}
+
+func TestClientsThatGoAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fakeConfig()
+		var failed []error
+		c.Observer.Failed = func(_ Event, err error, _ []byte) { failed = append(failed, err) }
+		h := NewHandler(c)
+		dial := serveBubble(t, h)
+		for _, sent := range []string{"", `{"Name"`, strings.Repeat(" ", 100_000)} {
+			p := dial()
+			p.announce("Echo", 200_000)
+			p.send(sent)
+			p.Close()
+		}
+		synctest.Wait()
+		if got := h.budget.held(); got != 0 || len(failed) > 0 {
+			t.Errorf("%d bytes are held, faults %v; want neither", got, failed)
+		}
+	})
+}
+
+func TestUnreadBodyIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := serveBubble(t, NewHandler(fakeConfig()))()
+		start := time.Now()
+		p.send("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nxx")
+		if status, _ := p.receive(); status != 403 || time.Since(start) != 0 {
+			t.Errorf("got %d after %v, want 403 at once", status, time.Since(start))
+		}
+		if _, err := p.r.ReadByte(); err != io.EOF || time.Since(start) > 25*time.Second {
+			t.Errorf("connection after %v: %v, want EOF within 25s", time.Since(start), err)
+		}
+	})
+}
