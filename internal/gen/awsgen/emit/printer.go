@@ -19,13 +19,13 @@ func (p *printer) line(format string, args ...any) {
 
 // used divides the imports the text needs into the standard library's and the module's.
 func (p *printer) used(imports []string) (std, own []string) {
-	for _, path_ := range imports {
+	for _, name := range imports {
 		switch {
-		case !bytes.Contains(p.text.Bytes(), []byte(path.Base(path_)+".")):
-		case strings.Contains(path_, "."):
-			own = append(own, path_)
+		case !bytes.Contains(p.text.Bytes(), []byte(path.Base(name)+".")):
+		case strings.Contains(name, "."):
+			own = append(own, name)
 		default:
-			std = append(std, path_)
+			std = append(std, name)
 		}
 	}
 	return std, own
