@@ -49,7 +49,7 @@ func TestBase64Refuses(t *testing.T) {
 				continue
 			}
 			for c := range 256 {
-				if sextet(byte(c)) < 64 || c == '=' && i == places-1 {
+				if sextets[c] < 64 || c == '=' && i == places-1 {
 					continue
 				}
 				bad := bytes.Clone(good)
@@ -69,14 +69,14 @@ func TestBase64Refuses(t *testing.T) {
 // TestBase64LikeStrict compares all texts of four characters from a small alphabet with the strict
 // decoder of the standard library.
 func TestBase64LikeStrict(t *testing.T) {
-	const alphabet = "AQRZaz09+/=-"
+	const chars = "AQRZaz09+/=-"
 	strict := base64.StdEncoding.Strict()
 	var d Decoder
-	for i := range len(alphabet) * len(alphabet) * len(alphabet) * len(alphabet) {
+	for i := range len(chars) * len(chars) * len(chars) * len(chars) {
 		var s [4]byte
 		for j := range s {
-			s[j] = alphabet[i%len(alphabet)]
-			i /= len(alphabet)
+			s[j] = chars[i%len(chars)]
+			i /= len(chars)
 		}
 		want, err := strict.DecodeString(string(s[:]))
 		text := string(s[:])

@@ -269,7 +269,7 @@ func (d *Decoder) Bool() bool {
 		return d.boolOfString()
 	case kindNumber:
 		n := d.readNumber()
-		if n.real {
+		if n.fraction {
 			return n.f != 0
 		}
 		d.reject(kindNumber, asBoolean)

@@ -261,11 +261,11 @@ func (d *Decoder) readNumberCBOR() number {
 	case c>>5 == majorNegative:
 		return number{i: -1 - int64(arg)}
 	case c == cborHalf:
-		return number{real: true, f: halfFloat(uint16(arg))}
+		return realNumber(halfFloat(uint16(arg)))
 	case c == cborSingle:
-		return number{real: true, f: float64(math.Float32frombits(uint32(arg)))}
+		return realNumber(float64(math.Float32frombits(uint32(arg))))
 	}
-	return number{real: true, f: math.Float64frombits(arg)}
+	return realNumber(math.Float64frombits(arg))
 }
 
 // halfFloat widens an IEEE 754 half-precision number.

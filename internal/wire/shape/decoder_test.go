@@ -93,6 +93,7 @@ func TestTypeErrors(t *testing.T) {
 	f("Boolean", "23", bigNumber+"an Boolean")
 	f("Boolean", "-2147483648", bigNumber+"an Boolean")
 	f("Boolean", "34.56", "")
+	f("Boolean", "123456789012345678901234567890", bigNumber+"an Boolean")
 	for _, s := range []string{`"true"`, `"FALSE"`, `"1"`, `"0"`, `"no"`, `"Yes"`} {
 		f("Boolean", s, "")
 	}
@@ -417,31 +418,44 @@ func TestBlobs(t *testing.T) {
 }
 
 func TestOptional(t *testing.T) {
-	var name Opt[string]
-	var limit Opt[int32]
-	read := func(body string) {
+	type options struct {
+		name  Opt[string]
+		limit Opt[int32]
+		size  Opt[int64]
+		on    Opt[bool]
+		ratio Opt[float64]
+		at    Opt[Timestamp]
+	}
+	f := func(body string, want options) {
 		t.Helper()
 		var d Decoder
+		var got options
 		d.Reset(JSON, []byte(body))
-		for d.BeginStruct(); d.NextMember(); {
-			switch string(d.Key()) {
-			case "Name":
-				name = d.OptString()
-			case "Limit":
-				limit = d.OptInt32()
-			}
+		for d.BeginList(); d.NextElement(); {
+			got.name = d.OptString()
+			d.NextElement()
+			got.limit = d.OptInt32()
+			d.NextElement()
+			got.size = d.OptInt64()
+			d.NextElement()
+			got.on = d.OptBool()
+			d.NextElement()
+			got.ratio = d.OptFloat64()
+			d.NextElement()
+			got.at = d.OptTimestamp()
 		}
-		if err := d.Finish(); err != nil {
-			t.Fatal(err)
+		if err := d.Finish(); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v, want %+v", body, got, err, want)
 		}
 	}
-	read(`{"Name":"a","Limit":0}`)
-	if name != Some("a") || limit != Some(int32(0)) {
-		t.Errorf("present: got %+v and %+v", name, limit)
+	f("[null,null,null,null,null,null]", options{})
+	f(`["",0,0,false,0,0]`, options{Some(""), Some[int32](0), Some[int64](0), Some(false), Some(0.0), Some[Timestamp](0)})
+	f(`["a",1,2,true,0.5,3]`, options{Some("a"), Some[int32](1), Some[int64](2), Some(true), Some(0.5), Some[Timestamp](3000)})
+	if got := (Opt[int32]{}).Or(7); got != 7 {
+		t.Errorf("Or of an absent value: got %d, want 7", got)
 	}
-	read(`{"Name":null,"Limit":null}`)
-	if name.Set || limit.Set || name.Or("x") != "x" || limit.Or(7) != 7 {
-		t.Errorf("null: got %+v and %+v", name, limit)
+	if got := Some[int32](0).Or(7); got != 0 {
+		t.Errorf("Or of a present zero: got %d, want 0", got)
 	}
 }
 

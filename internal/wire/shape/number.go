@@ -5,12 +5,17 @@ import (
 	"strconv"
 )
 
-// number is a parsed number: f when real, else i. Integers beyond int64 are clamped to it.
+// number is a parsed number: f when real, else i. An integer beyond int64 is real too; fraction
+// tells it from a number that was written with a fraction or an exponent, or as a CBOR float.
 type number struct {
-	real bool
-	i    int64
-	f    float64
+	real     bool
+	fraction bool
+	i        int64
+	f        float64
 }
+
+// realNumber returns a number that was not written as an integer.
+func realNumber(f float64) number { return number{real: true, fraction: true, f: f} }
 
 // floor returns the largest integer that is not greater, clamped to int64; NaN becomes 0.
 func (n number) floor() int64 {
@@ -73,19 +78,17 @@ func parseInteger(b []byte) (v int64, ok bool) {
 	return v, true
 }
 
-// parseNumber turns a JSON number of correct syntax into a value. real says that it has a fraction
-// or an exponent.
-func parseNumber(b []byte, real bool) number {
-	if !real {
+// parseNumber turns a JSON number of correct syntax into a value.
+func parseNumber(b []byte, fraction bool) number {
+	if !fraction {
 		if v, ok := parseInteger(b); ok {
 			return number{i: v}
 		}
-		v, _ := strconv.ParseInt(text(b), 10, 64) // clamps
-		if v != math.MaxInt64 && v != math.MinInt64 {
+		if v, err := strconv.ParseInt(text(b), 10, 64); err == nil {
 			return number{i: v}
 		}
-		// Too long for an integer, but a double may still want its magnitude.
+		// A double may still want the magnitude.
 	}
 	f, _ := strconv.ParseFloat(text(b), 64)
-	return number{real: true, f: max(-math.MaxFloat64, min(math.MaxFloat64, f))}
+	return number{real: true, fraction: fraction, f: max(-math.MaxFloat64, min(math.MaxFloat64, f))}
 }
