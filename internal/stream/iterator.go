@@ -226,6 +226,8 @@ type Records struct {
 	// MillisBehind is how long ago the first record after the page arrived, at least 1; 0 if there is
 	// none yet.
 	MillisBehind int64
+	// Stream is the name of the records' stream.
+	Stream string
 
 	shard *shard
 }
@@ -278,7 +280,7 @@ func (s *Streams) GetRecords(ctx context.Context, sc Scope, arn, text string, li
 	case err != nil:
 		return nil, fmt.Errorf("read %s of stream %s: %w", sh.id, e.name, err)
 	}
-	r := &Records{Page: page, shard: sh}
+	r := &Records{Page: page, Stream: e.name, shard: sh}
 	it.next = max(it.next, page.Next)
 	if it.next < page.Bounds.Next {
 		r.MillisBehind = max(1, int64(s.now()-page.NextArrival))

@@ -52,20 +52,13 @@ func grow[T any](s []T, n int) []T {
 // number will be higher, as it is anyway for a shard's numbers always rise; one that cannot have
 // been issued yet is refused. The record's data and key are not kept.
 func (s *Streams) Put(ctx context.Context, sc Scope, ref Ref, rec record.Entry, ordering string) (PutResult, error) {
-	e, v, err := s.findWritable(sc, ref)
-	if err != nil {
-		return PutResult{}, err
-	}
-	if ordering != "" && !s.issued(ctx, v, ordering) {
-		return PutResult{}, refuse(InvalidArgument, "ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s "+
-			"under account %s is invalid.", ordering, e.name, sc.Account)
-	}
-	if limit := v.row.MaxRecordKiB << 10; rec.Size() > limit {
-		return PutResult{}, tooLong("data", limit)
-	}
 	ps := s.scratch.Get().(*putScratch)
 	defer s.reuse(ps)
 	ps.one[0] = rec
+	e, err := s.checkPut(ctx, sc, ref, ps.one[:], ordering)
+	if err != nil {
+		return PutResult{}, err
+	}
 	out, err := s.putAll(ctx, e, ps, ps.one[:], ps.out[:0])
 	ps.out = out
 	switch {
@@ -83,23 +76,59 @@ func (s *Streams) Put(ctx context.Context, sc Scope, ref Ref, rec record.Entry, 
 // because ctx was done or storage failed. Nothing of the records is kept. It does not allocate for
 // each record.
 func (s *Streams) PutAll(ctx context.Context, sc Scope, ref Ref, recs []record.Entry, out []PutResult) ([]PutResult, error) {
-	e, v, err := s.findWritable(sc, ref)
+	e, err := s.checkPutAll(sc, ref, recs)
 	if err != nil {
 		return out, err
+	}
+	ps := s.scratch.Get().(*putScratch)
+	defer s.reuse(ps)
+	return s.putAll(ctx, e, ps, recs, out)
+}
+
+// CheckPut returns the error with which Put would refuse a record, and CheckPutAll that of PutAll,
+// without writing anything: a dry run.
+func (s *Streams) CheckPut(ctx context.Context, sc Scope, ref Ref, rec record.Entry, ordering string) error {
+	_, err := s.checkPut(ctx, sc, ref, []record.Entry{rec}, ordering)
+	return err
+}
+
+// CheckPutAll is CheckPut for many records.
+func (s *Streams) CheckPutAll(sc Scope, ref Ref, recs []record.Entry) error {
+	_, err := s.checkPutAll(sc, ref, recs)
+	return err
+}
+
+func (s *Streams) checkPut(ctx context.Context, sc Scope, ref Ref, one []record.Entry, ordering string) (*entry, error) {
+	e, v, err := s.findWritable(sc, ref)
+	if err != nil {
+		return nil, err
+	}
+	if ordering != "" && !s.issued(ctx, v, ordering) {
+		return nil, refuse(InvalidArgument, "ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s "+
+			"under account %s is invalid.", ordering, e.name, sc.Account)
+	}
+	if limit := v.row.MaxRecordKiB << 10; one[0].Size() > limit {
+		return nil, tooLong("data", limit)
+	}
+	return e, nil
+}
+
+func (s *Streams) checkPutAll(sc Scope, ref Ref, recs []record.Entry) (*entry, error) {
+	e, v, err := s.findWritable(sc, ref)
+	if err != nil {
+		return nil, err
 	}
 	limit, total := v.row.MaxRecordKiB<<10, 0
 	for i := range recs {
 		n := recs[i].Size()
 		if total += n; n > limit {
-			return out, tooLong(fmt.Sprintf("records.%d.member.data", i+1), limit)
+			return nil, tooLong(fmt.Sprintf("records.%d.member.data", i+1), limit)
 		}
 	}
 	if total > maxPut {
-		return out, refuse(InvalidArgument, "Records size exceeds 10 MB limit")
+		return nil, refuse(InvalidArgument, "Records size exceeds 10 MB limit")
 	}
-	ps := s.scratch.Get().(*putScratch)
-	defer s.reuse(ps)
-	return s.putAll(ctx, e, ps, recs, out)
+	return e, nil
 }
 
 func tooLong(member string, limit int) *Error {

@@ -173,6 +173,9 @@ func (s *Streams) knowStream(c change, renamed map[Scope]struct{}) *entry {
 		s.rows.byID[e.id] = e
 		a.entries[e.name] = e
 		renamed[sc] = struct{}{}
+		if f := s.cfg.Events.Appeared; f != nil {
+			f(sc, e.name)
+		}
 	}
 	e.row, e.version, e.retry = c.stream, c.version, 0
 	return e
@@ -254,6 +257,9 @@ func (s *Streams) retire(e *entry) {
 	delete(s.rows.byID, e.id)
 	delete(s.rows.pending, e)
 	s.count(e, usage{})
+	if f := s.cfg.Events.Gone; f != nil {
+		f(e.scope, e.name)
+	}
 	old := e.view.Load()
 	if old == nil {
 		return

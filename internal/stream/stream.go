@@ -105,8 +105,12 @@ func (c Caps) withDefaults() Caps {
 	return c
 }
 
-// Events are called, if set, when something happens that no caller is told of. They must not block.
+// Events are called, if set, when something happens that no caller is told of. They must not block
+// and must not call Streams.
 type Events struct {
+	// Appeared reports a stream that this node did not know before: created here or elsewhere, or
+	// found at the start. Gone reports one that was deleted.
+	Appeared, Gone func(sc Scope, name string)
 	// TransitionFailed reports a transition that stopped half-way. Run tries again.
 	TransitionFailed func(sc Scope, name string, err error)
 }
@@ -177,7 +181,9 @@ func (s *Streams) find(sc Scope, ref Ref) (*entry, *view, error) {
 	}
 	if a := (*s.accounts.Load())[sc]; a != nil {
 		if e := a.directory.Load().byName[name]; e != nil {
-			return e, e.view.Load(), nil
+			if v := e.view.Load(); !v.gone {
+				return e, v, nil
+			}
 		}
 	}
 	return nil, nil, streamNotFound(sc, name)
