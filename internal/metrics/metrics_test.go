@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 )
 
 func id() StreamID { return StreamID{"000000000000", "us-east-1", "logs"} }
@@ -37,10 +36,10 @@ func gather(t *testing.T, reg *prometheus.Registry, prefix string) map[string]fl
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			switch f.GetType() {
-			case dto.MetricType_HISTOGRAM:
+			switch f.GetType().String() {
+			case "HISTOGRAM":
 				got[f.GetName()] += float64(m.GetHistogram().GetSampleCount())
-			case dto.MetricType_COUNTER:
+			case "COUNTER":
 				got[f.GetName()] += m.GetCounter().GetValue()
 			default:
 				got[f.GetName()] += m.GetGauge().GetValue()
@@ -167,7 +166,7 @@ func TestNamesAndHelp(t *testing.T) {
 			t.Errorf("%s: help names no CloudWatch metric: %q", f.GetName(), f.GetHelp())
 		}
 		suffix := "_total"
-		if f.GetType() == dto.MetricType_HISTOGRAM {
+		if f.GetType().String() == "HISTOGRAM" {
 			suffix = "_seconds"
 		}
 		if !strings.HasSuffix(f.GetName(), suffix) {

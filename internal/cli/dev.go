@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/headrace/headrace/internal/config"
+)
+
+// dev is the command that runs the server in memory.
+func (a *App) dev() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run Headrace in memory, for development and tests",
+		Long: `Run Headrace in memory, for development and tests. Nothing survives when it stops.
+
+Any credentials are taken: their form is checked, not their truth. An access key of 12
+digits is the account; each account and region is a name space of its own.
+
+The first SIGINT or SIGTERM stops listening and lets requests in flight finish; a second
+one ends the program at once. Logs go to stderr.
+
+Every setting is a flag, an environment variable or a line of one YAML file, in this
+order of precedence: --transition-delay, HEADRACE_TRANSITION_DELAY, transition-delay.`,
+		Example: `  headrace dev
+  headrace dev --listen 127.0.0.1:0 --memory 512MiB
+  headrace dev --config headrace.yaml --transition-delay 2s`,
+		Args: arguments(),
+	}
+	load := a.configFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		loaded, err := load()
+		if err != nil {
+			return err
+		}
+		logger := newLogger(a.Err, loaded.Log)
+		for _, w := range loaded.Warnings {
+			logger.Warn("ignored configuration", "what", w)
+		}
+		err = a.Serve(cmd.Context(), Service{
+			Config: loaded.Config,
+			Build:  a.Build,
+			Logger: logger,
+			Ready:  func(addr net.Addr) { a.greet(loaded.Config, addr) },
+		})
+		if err != nil {
+			return fmt.Errorf("run server: %w", err)
+		}
+		logger.Info("stopped")
+		return nil
+	}
+	return cmd
+}
+
+// greet tells a person how to connect. Test containers wait for its last line.
+func (a *App) greet(c config.Config, addr net.Addr) {
+	url := endpointURL(addr.String())
+	connect := `eval "$(headrace env%s)"`
+	if runtime.GOOS == "windows" {
+		connect = "headrace env%s | Invoke-Expression"
+	}
+	flags := ""
+	if host, port, err := net.SplitHostPort(addr.String()); err == nil && url != endpointURL(config.Default().Listen) {
+		flags = " --listen " + net.JoinHostPort(host, port)
+	}
+	if c.Region != config.Default().Region {
+		flags += " --region " + c.Region
+	}
+	fmt.Fprintf(a.Out, `Headrace %s, in memory: nothing survives when it stops.
+
+  address   %s
+  connect   %s
+  then      aws kinesis create-stream --stream-name clicks --shard-count 2
+            aws kinesis put-record --stream-name clicks --partition-key a --data aGVsbG8=
+
+Ready.
+`, a.Build.version(), url, fmt.Sprintf(connect, flags))
+}
+
+func newLogger(w io.Writer, c config.Log) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.Level}
+	if c.Format == config.FormatJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// warn prints warnings of commands that have no log.
+func (a *App) warn(warnings []string) {
+	for _, w := range warnings {
+		fmt.Fprintf(a.Err, "headrace: warning: %s\n", w)
+	}
+}
+
+// endpointURL returns the URL at which a process on this machine reaches a listen address.
+func endpointURL(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "http://" + listen
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
