@@ -1,0 +1,281 @@
+package shardlog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/headrace/headrace/internal/lane"
+	"github.com/headrace/headrace/internal/record"
+)
+
+const (
+	replayBytes   = 8 << 20 // read from the lane at a time
+	fenceAttempts = 100
+)
+
+// recover takes the lane over and replays it.
+func (c *committer) recover(ctx context.Context) error {
+	end, err := c.fence(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := c.store.cfg.Lane.Bounds(ctx)
+	if err != nil {
+		return fmt.Errorf("read lane bounds: %w", err)
+	}
+	c.next, c.trimmed = b.First, b.First
+	rp := replay{c: c, spans: make(map[ShardID]*pending)}
+	for c.next < end {
+		groups, err := c.store.cfg.Lane.Read(ctx, c.next, replayBytes)
+		if err != nil {
+			return fmt.Errorf("read group %d: %w", c.next, err)
+		}
+		if len(groups) == 0 {
+			return fmt.Errorf("read group %d: the lane ends before %d: %w", c.next, end, ErrCorrupt)
+		}
+		for _, g := range groups {
+			if g.Position != c.next {
+				return fmt.Errorf("read group %d: got group %d: %w", c.next, g.Position, ErrCorrupt)
+			}
+			if err := rp.group(g); err != nil {
+				return err
+			}
+		}
+	}
+	return rp.finish()
+}
+
+// fence appends an empty group so that a former owner's next append fails, and returns the
+// position after it. A full lane is taken over without: the first append will tell.
+func (c *committer) fence(ctx context.Context) (lane.Position, error) {
+	payload := []byte{groupVersion, 0, 0, 0, 0, 0, 0, 0}
+	for range fenceAttempts {
+		b, err := c.store.cfg.Lane.Bounds(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("read lane bounds: %w", err)
+		}
+		err = c.store.cfg.Lane.Append(ctx, b.Next, payload)
+		switch {
+		case err == nil:
+			return b.Next + 1, nil
+		case errors.Is(err, lane.ErrFull):
+			return b.Next, nil
+		case !errors.Is(err, lane.ErrFenced):
+			return 0, fmt.Errorf("fence lane: %w", err)
+		}
+	}
+	return 0, fmt.Errorf("fence lane: another writer keeps appending: %w", lane.ErrFenced)
+}
+
+// replay rebuilds the shards from groups read in order.
+//
+// The lane's front may have been trimmed, so a shard's records may come before anything that says
+// what the shard is: it is unresolved until its whole state or its end turns up. Chunks that were
+// carried forward come late and go where their index belongs.
+type replay struct {
+	c *committer
+	// spans holds the batches of which not all parts have come. One that never gets its last part
+	// was never acknowledged.
+	spans map[ShardID]*pending
+}
+
+type pending struct {
+	head  chunk
+	group *group
+	body  bytes.Buffer
+	total uint64
+}
+
+func (rp *replay) group(lg lane.Group) error {
+	r := newGroupReader(lg.Position, lg.Payload)
+	if r.err != nil {
+		return r.err
+	}
+	g := rp.c.hold(lg.Payload)
+	for r.next() {
+		if wrong := rp.chunk(g, &r.chunk); wrong != "" {
+			r.fail(wrong)
+		}
+	}
+	return r.err
+}
+
+// chunk applies one chunk, or says what is wrong with it.
+func (rp *replay) chunk(g *group, ch *chunk) (wrong string) {
+	switch ch.kind {
+	case kindData:
+		return rp.data(ref{first: ch.first, arrival: ch.arrival, group: g, offset: uint32(ch.offset),
+			size: uint32(ch.size), count: ch.count, bytes: ch.bytes}, ch)
+	case kindPart:
+		return rp.part(g, ch)
+	case kindState:
+		return rp.state(g, ch)
+	case kindDrop:
+		delete(rp.spans, ch.id)
+		if sh := rp.c.lookup(ch.id); sh != nil {
+			rp.c.forget(sh)
+		}
+	}
+	return ""
+}
+
+// shard returns the shard, making an unresolved one if need be.
+func (rp *replay) shard(id ShardID) *shard {
+	sh := rp.c.lookup(id)
+	if sh == nil {
+		sh = newShard(id, Retention{})
+		sh.mu.next, sh.unresolved = 0, true
+		rp.c.store.shards.m[id] = sh
+	}
+	return sh
+}
+
+func (rp *replay) data(r ref, ch *chunk) (wrong string) {
+	if wrong := ch.checkRecords(); wrong != "" {
+		return wrong
+	}
+	sh := rp.shard(ch.id)
+	if ch.flags&flagMoved != 0 {
+		return rp.moved(sh, r)
+	}
+	delete(rp.spans, ch.id)
+	if sh.mu.next == 0 {
+		sh.mu.next = r.first
+	}
+	if r.first != sh.mu.next {
+		return "records do not follow their shard's"
+	}
+	if r.arrival < sh.mu.last {
+		return "arrival time falls"
+	}
+	if p := ch.producer(); p.ID != 0 {
+		sh.remember(p)
+	}
+	if r.count > 0 {
+		rp.c.link(&r)
+		sh.mu.tail.push(r)
+		sh.mu.next, sh.mu.last = r.end(), r.arrival
+	}
+	return ""
+}
+
+func (rp *replay) moved(sh *shard, r ref) (wrong string) {
+	if sh.unresolved {
+		sh.mu.next = max(sh.mu.next, r.end())
+		sh.mu.last = max(sh.mu.last, r.arrival)
+	}
+	if r.count == 0 || r.end() > sh.mu.next || r.arrival > sh.mu.last {
+		return "moved records were never in their shard"
+	}
+	rp.c.link(&r)
+	if old, replaced := sh.mu.tail.insert(r); replaced {
+		rp.c.unlink(&old)
+	}
+	return ""
+}
+
+func (rp *replay) part(g *group, ch *chunk) (wrong string) {
+	p := ch.part()
+	sp := rp.spans[ch.id]
+	if p.number == 0 {
+		if p.total > maxChunk {
+			return "part of an impossible batch"
+		}
+		sp = &pending{head: *ch, group: &group{}, total: p.total}
+		rp.spans[ch.id] = sp
+	}
+	if sp == nil {
+		// Its first parts were trimmed, so nobody wants it.
+		if sh := rp.c.lookup(ch.id); sh != nil && !sh.unresolved {
+			return "part without a beginning"
+		}
+		return ""
+	}
+	same := ch.first == sp.head.first && ch.count == sp.head.count && ch.flags == sp.head.flags && ch.arrival == sp.head.arrival &&
+		ch.bytes == sp.head.bytes && p.total == sp.total
+	if !same || int(p.number) != len(sp.group.parts) || p.offset != uint64(sp.body.Len()) || uint64(len(p.slice)) > p.total-p.offset {
+		return "part does not follow the one before"
+	}
+	sp.body.Write(p.slice)
+	sp.group.parts = append(sp.group.parts, g)
+	sp.group.partSizes = append(sp.group.partSizes, int64(ch.size))
+	if uint64(sp.body.Len()) < sp.total {
+		return ""
+	}
+	delete(rp.spans, ch.id)
+	return rp.span(sp)
+}
+
+// span puts a batch of which all parts have come together.
+func (rp *replay) span(sp *pending) (wrong string) {
+	head := sp.head
+	head.kind = kindData
+	buf := make([]byte, 0, chunkHeaderSize+sp.body.Len())
+	buf = append(appendHeader(buf, &head), sp.body.Bytes()...)
+	sp.group.payload = endChunk(buf, 0)
+	ch, wrong := decodeChunk(sp.group.payload)
+	if wrong != "" {
+		return wrong
+	}
+	return rp.data(ref{first: ch.first, arrival: ch.arrival, group: sp.group, size: uint32(ch.size), count: ch.count, bytes: ch.bytes}, &ch)
+}
+
+func (rp *replay) state(g *group, ch *chunk) (wrong string) {
+	st, ok := ch.decodeState()
+	if !ok {
+		return "malformed state"
+	}
+	sh := rp.c.lookup(ch.id)
+	switch {
+	case sh == nil:
+		sh = rp.shard(ch.id)
+	case !sh.unresolved && st.next != sh.mu.next:
+		return "state does not follow its shard's records"
+	}
+	st.first = max(st.first, sh.mu.ctl.first)
+	if st.first > st.next {
+		return "state keeps what its shard has lost"
+	}
+	sh.mu.ctl, sh.mu.next, sh.mu.last = st.control, st.next, max(st.last, sh.mu.last)
+	if st.whole {
+		sh.producers, sh.unresolved = st.producers, false
+		rp.c.rebase(sh, ref{group: g, offset: uint32(ch.offset), size: uint32(ch.size)})
+	}
+	return ""
+}
+
+// finish checks that every shard is known and lets go of what is trimmed.
+func (rp *replay) finish() error {
+	c := rp.c
+	latest := record.Millis(0)
+	for id, sh := range c.store.shards.m {
+		if sh.unresolved {
+			return fmt.Errorf("replay shard %d of stream %d: the lane holds records but not its state: %w", id.Shard, id.Stream, ErrCorrupt)
+		}
+		latest = max(latest, sh.mu.last)
+		rp.cut(sh)
+	}
+	c.store.now.Store(int64(latest)) // time does not fall through a restart either
+	c.expireAll(c.store.time())
+	c.trimHead()
+	c.report()
+	return nil
+}
+
+// cut drops what comes before a gap: records go from the front only, so whatever a trimmed lane
+// still holds of a shard before a gap had been trimmed too.
+func (rp *replay) cut(sh *shard) {
+	refs := sh.mu.tail.refs()
+	n, next := len(refs), sh.mu.next
+	for n > 0 && refs[n-1].end() == next {
+		n--
+		next = refs[n].first
+	}
+	for i := range refs[:n] {
+		rp.c.unlink(&refs[i])
+	}
+	sh.mu.tail.pop(n)
+	sh.mu.ctl.first = max(sh.mu.ctl.first, next)
+}

@@ -1,0 +1,213 @@
+package shardlog
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/lane"
+	"github.com/headrace/headrace/internal/record"
+)
+
+// Defaults of Config.
+const (
+	// DefaultMemory is the memory budget in bytes.
+	DefaultMemory = 256 << 20
+	// DefaultSweep is how often retention frees memory when nothing else does.
+	DefaultSweep = 5 * time.Second
+)
+
+// What a group and a chunk cost in memory besides their bytes, counted against the budget.
+const (
+	groupCost = 160
+	refCost   = 48
+)
+
+// Config says what a Store stands on. Lane and Clock are required.
+type Config struct {
+	// Lane holds the groups. The store is its one writer while open and does not close it. A lane
+	// with a capacity of its own needs some room above Memory: an eighth of it and two groups.
+	Lane lane.Lane
+	// Clock gives arrival times and drives retention.
+	Clock clock.Clock
+	// Memory is how many bytes the store may hold before Append answers ErrFull; 0 means
+	// DefaultMemory. Control changes and the store's own housekeeping may go a little above it.
+	Memory int64
+	// Sweep is how often the store looks for records that retention lets go; 0 means
+	// DefaultSweep. Readers never wait for it.
+	Sweep time.Duration
+	// Events tells the owner what no caller is told.
+	Events Events
+}
+
+// Events are functions the store calls; each may be nil. They must return soon and not call Close.
+type Events struct {
+	// Fatal is called once, from a goroutine of the store, when the lane has failed: nothing more
+	// is acknowledged, and the process must exit and recover.
+	Fatal func(error)
+}
+
+// Stats says what a store holds.
+type Stats struct {
+	// Shards is the number of logs.
+	Shards int
+	// Held is what counts against the budget in bytes, Live what of it is still wanted.
+	Held, Live int64
+	// Budget is Config.Memory.
+	Budget int64
+	// Groups is how many groups the lane holds for the store, Chunks how many data chunks shards
+	// point at.
+	Groups, Chunks int64
+}
+
+// Store is every shard's log on one lane: the Log and the Registry of a process. It is safe for
+// concurrent use.
+//
+// One goroutine, the committer, changes everything. Callers encode their batches into chunks in a
+// pooled buffer, queue them and wait. The committer takes all that waits, decides for each batch
+// whether it may be appended, stamps index and arrival time into its chunk, and copies the chunks
+// into one group; when the lane has the group, it publishes the chunks to their shards and wakes
+// whoever waited. While a group is being made durable the next one queues up, so that groups grow
+// with load by themselves and no timer delays anyone.
+//
+// What the group being built would change stands in each shard's stage, apart from what readers
+// see; a group the lane has no room for is undone by forgetting the stages.
+//
+// Locks: shards (the map) before shard.mu; queue stands alone. No lock is held while the lane
+// works.
+type Store struct {
+	cfg      Config
+	maxGroup int
+
+	shards struct {
+		sync.RWMutex
+		m map[ShardID]*shard
+	}
+
+	queue struct {
+		sync.Mutex
+		requests []*request
+		// down is why nothing more is taken.
+		down error
+	}
+	wakeup  chan struct{}
+	stopped chan struct{}
+
+	// down holds the error that everything answers with once the store is closed or has failed.
+	down atomic.Pointer[error]
+	// now is the latest time read, in milliseconds: for retention time never falls, so that what
+	// it has let go stays gone.
+	now atomic.Int64
+
+	stats struct{ held, live, groups, chunks atomic.Int64 }
+
+	requests sync.Pool // *request
+	pages    sync.Pool // *page
+	waiters  sync.Pool // *waiter
+}
+
+var (
+	_ Log      = (*Store)(nil)
+	_ Registry = (*Store)(nil)
+)
+
+// Open takes the lane over and rebuilds every shard from it. From then on a former owner of the
+// lane is fenced. The error wraps ErrCorrupt if the lane's groups make no sense.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Memory == 0 {
+		cfg.Memory = DefaultMemory
+	}
+	if cfg.Sweep == 0 {
+		cfg.Sweep = DefaultSweep
+	}
+	s := &Store{cfg: cfg, maxGroup: min(cfg.Lane.MaxGroup(), maxChunk), wakeup: make(chan struct{}, 1), stopped: make(chan struct{})}
+	if s.maxGroup < minGroup {
+		return nil, fmt.Errorf("open shard logs: the lane's groups are limited to %d bytes, which is less than %d", s.maxGroup, minGroup)
+	}
+	s.shards.m = make(map[ShardID]*shard)
+	c := &committer{store: s, opening: make(map[ShardID]*shard)}
+	if err := c.recover(ctx); err != nil {
+		return nil, fmt.Errorf("open shard logs: %w", err)
+	}
+	go func() {
+		defer close(s.stopped)
+		c.run()
+	}()
+	return s, nil
+}
+
+// Close commits what waits and stops. Everything afterwards answers ErrClosed. It returns the
+// error that the lane failed with, if it did.
+func (s *Store) Close() error {
+	s.shutdown(ErrClosed)
+	<-s.stopped
+	if err := *s.down.Load(); err != ErrClosed {
+		return err
+	}
+	return nil
+}
+
+// shutdown makes the queue refuse everything with the given error, unless it does already.
+func (s *Store) shutdown(why error) {
+	s.queue.Lock()
+	if s.queue.down == nil {
+		s.queue.down = why
+	}
+	s.queue.Unlock()
+	s.signal()
+}
+
+func (s *Store) signal() {
+	select {
+	case s.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+// Stats returns what the store holds now.
+func (s *Store) Stats() Stats {
+	s.shards.RLock()
+	n := len(s.shards.m)
+	s.shards.RUnlock()
+	return Stats{
+		Shards: n, Budget: s.cfg.Memory,
+		Held: s.stats.held.Load(), Live: s.stats.live.Load(),
+		Groups: s.stats.groups.Load(), Chunks: s.stats.chunks.Load(),
+	}
+}
+
+// time reads the clock for retention: it never falls.
+func (s *Store) time() record.Millis { return s.since(record.MillisOf(s.cfg.Clock.Now())) }
+
+// since notes a reading of the clock and returns the latest there was.
+func (s *Store) since(now record.Millis) record.Millis {
+	for {
+		seen := s.now.Load()
+		if int64(now) <= seen {
+			return record.Millis(seen)
+		}
+		if s.now.CompareAndSwap(seen, int64(now)) {
+			return now
+		}
+	}
+}
+
+// lookup returns the shard, or the error to answer with.
+func (s *Store) lookup(ctx context.Context, id ShardID) (*shard, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.down.Load(); err != nil {
+		return nil, *err
+	}
+	s.shards.RLock()
+	sh := s.shards.m[id]
+	s.shards.RUnlock()
+	if sh == nil {
+		return nil, ErrNotFound
+	}
+	return sh, nil
+}
