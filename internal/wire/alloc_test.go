@@ -59,6 +59,9 @@ func (rd *round) call(t testing.TB) {
 // A call's allocations do not depend on its records. A handful are the price of a request: its ids,
 // its headers.
 func TestAllocations(t *testing.T) {
+	if raced {
+		t.Skip("the race detector allocates")
+	}
 	f := func(format shape.Format, records int, limit float64) {
 		t.Helper()
 		rd := newRound(t, format, records)

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"net/http"
 
 	"github.com/headrace/headrace/internal/wire/shape"
@@ -136,7 +137,11 @@ func (x *exchange) run(op *operation) {
 
 // perform does everything between the request's body and the response's.
 func (x *exchange) perform(op *operation, format shape.Format, in, out shape.Shape) error {
-	x.dec.Reset(format, x.body)
+	document := x.body
+	if !op.spec.Transient {
+		document = bytes.Clone(document)
+	}
+	x.dec.Reset(format, document)
 	in.Decode(&x.dec)
 	if err := x.dec.Finish(); err != nil {
 		return err

@@ -263,10 +263,10 @@ func TestConcurrentCalls(t *testing.T) {
 	h := NewHandler(c)
 	server := newServer(t, h)
 	var all sync.WaitGroup
-	for worker := range 12 {
+	for worker := range 10 {
 		all.Go(func() {
 			cl := client(worker%2 + 1)
-			for i := range 25 {
+			for i := range 16 {
 				if err := echoOnce(t, cl, server.URL, worker, i); err != nil {
 					t.Errorf("worker %d, call %d: %v", worker, i, err)
 					return

@@ -50,9 +50,31 @@ type peer struct {
 
 // serveBubble serves h until the test ends and returns a function that opens connections to it.
 func serveBubble(t *testing.T, h http.Handler) (dial func() *peer) {
+	connect := listenBubble(t, h)
+	return func() *peer {
+		c := connect()
+		return &peer{Conn: c, t: t, r: bufio.NewReader(c)}
+	}
+}
+
+// clientBubble is like serveBubble and returns a client that speaks HTTP/2.
+func clientBubble(t *testing.T, h http.Handler) *http.Client {
+	connect := listenBubble(t, h)
+	c := client(2)
+	transport := c.Transport.(*http.Transport)
+	transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return connect(), nil }
+	t.Cleanup(transport.CloseIdleConnections)
+	return c
+}
+
+// listenBubble serves h until the test ends and returns a function that opens connections.
+func listenBubble(t *testing.T, h http.Handler) (connect func() net.Conn) {
 	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	var running sync.WaitGroup
-	s := &http.Server{Handler: h, ConnState: func(_ net.Conn, state http.ConnState) {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s := &http.Server{Handler: h, Protocols: protocols, ConnState: func(_ net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
 			running.Add(1)
@@ -65,11 +87,11 @@ func serveBubble(t *testing.T, h http.Handler) (dial func() *peer) {
 		s.Close()
 		running.Wait()
 	})
-	return func() *peer {
+	return func() net.Conn {
 		client, server := net.Pipe()
 		p.conns <- server
 		t.Cleanup(func() { client.Close() })
-		return &peer{Conn: client, t: t, r: bufio.NewReader(client)}
+		return client
 	}
 }
 
@@ -293,5 +315,43 @@ func TestUnreadBodyIsNotWaitedFor(t *testing.T) {
 		if _, err := p.r.ReadByte(); err != io.EOF || time.Since(start) > 25*time.Second {
 			t.Errorf("connection after %v: %v, want EOF within 25s", time.Since(start), err)
 		}
+	})
+}
+
+func TestStallsOverHTTP2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fakeConfig()
+		big := strings.Repeat("x", 8<<20) // more than the client takes unread
+		c.Services[0].Operations[0].Handle = func(_ context.Context, _ *shape.Call, _, out shape.Shape) error {
+			out.(*echo).name = big
+			return nil
+		}
+		h := NewHandler(c)
+		cl := clientBubble(t, h)
+
+		start := time.Now()
+		r := newCall(t, "http://pipe", "Echo", typeJSON11, nil)
+		body, feed := io.Pipe()
+		defer feed.Close()
+		r.Body, r.ContentLength = body, 1<<20
+		resp, text := post(t, cl, r)
+		if took := time.Since(start); resp.StatusCode != 408 || took != 20*time.Second {
+			t.Errorf("stalled body: got %d %s after %v, want 408 after 20s", resp.StatusCode, text, took)
+		}
+
+		start = time.Now()
+		resp, err := cl.Do(newCall(t, "http://pipe", "Echo", typeJSON11, []byte(`{"Name":"x"}`)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if got := h.budget.held(); got != 0 {
+			t.Errorf("%d bytes are held for a stream that nobody reads", got)
+		}
+		if _, err := io.ReadAll(resp.Body); err == nil {
+			t.Error("the unread response arrived whole")
+		}
+		resp.Body.Close()
 	})
 }
