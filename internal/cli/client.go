@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -85,7 +86,7 @@ func targetFlags(group *cobra.Command) *Target {
 
 // connect makes a client by the rules of targetHelp.
 func connect(ctx context.Context, t Target) (*Client, error) {
-	var load []func(*awsconfig.LoadOptions) error
+	load := []func(*awsconfig.LoadOptions) error{awsconfig.WithRetryer(newRetryer)}
 	if t.Profile != "" {
 		load = append(load, awsconfig.WithSharedConfigProfile(t.Profile))
 	}
@@ -114,6 +115,21 @@ func connect(ctx context.Context, t Target) (*Client, error) {
 		}
 	})
 	return &Client{Admin: c, Reader: c, Writer: c}, nil
+}
+
+// newRetryer retries as SDKs do, except when nobody listens at the endpoint: a person who has not
+// started the server wants to hear that at once.
+func newRetryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		nobodyListens := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			var network *net.OpError
+			if errors.As(err, &network) && network.Op == "dial" {
+				return aws.FalseTernary
+			}
+			return aws.UnknownTernary
+		})
+		o.Retryables = append([]retry.IsErrorRetryable{nobodyListens}, o.Retryables...)
+	})
 }
 
 // callError is a failed call in one line: what was asked, what was answered, the request's id.

@@ -47,15 +47,11 @@ func (l *lineReader) read(ctx context.Context, r *bufio.Reader) error {
 	size := 0
 	for n := 1; ; n++ {
 		line, err := readLine(r)
-		ended := errors.Is(err, io.EOF)
-		if err != nil && !ended {
-			return fmt.Errorf("read line %d: %w", n, err)
-		}
-		if !ended || len(line) > 0 {
+		if err == nil || errors.Is(err, io.EOF) && len(line) > 0 {
 			group = append(group, line)
 			size += len(line)
 		}
-		if len(group) > 0 && (ended || size >= groupBytes || r.Buffered() == 0) {
+		if len(group) > 0 && (err != nil || size >= groupBytes || r.Buffered() == 0) {
 			select {
 			case l.groups <- group:
 			case <-ctx.Done():
@@ -63,8 +59,11 @@ func (l *lineReader) read(ctx context.Context, r *bufio.Reader) error {
 			}
 			group, size = nil, 0
 		}
-		if ended {
+		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read line %d: %w", n, err)
 		}
 	}
 }

@@ -137,14 +137,19 @@ func (c Config) Validate() error {
 }
 
 func checkListen(addr string) error {
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || strings.ContainsFunc(host, notInHost) {
 		return fmt.Errorf("%q is not host:port", addr)
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("%q has no port between 0 and 65535", addr)
 	}
 	return nil
+}
+
+// notInHost refuses what no host name or address has. Shells evaluate what is made of it.
+func notInHost(c rune) bool {
+	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-_:%", c))
 }
 
 func checkMemory(s Size) error {

@@ -119,6 +119,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 	}
 	f("listen", func(c *Config) { c.Listen = "4566" })
 	f("listen", func(c *Config) { c.Listen = "host:http" })
+	f("listen", func(c *Config) { c.Listen = "a'$(b):1" })
 	f("memory", func(c *Config) { c.Memory = 1 })
 	f("transition-delay", func(c *Config) { c.TransitionDelay = -time.Second })
 	f("account", func(c *Config) { c.Account = "12345678901x" })
