@@ -42,6 +42,9 @@ func (c *committer) reclaim() {
 }
 
 func (c *committer) allowance() int64 {
+	if c.store.cfg.eager {
+		return 0
+	}
 	return min(max(c.live, minDead), c.store.cfg.Memory/8)
 }
 

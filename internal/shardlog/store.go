@@ -41,6 +41,9 @@ type Config struct {
 	Sweep time.Duration
 	// Events tells the owner what no caller is told.
 	Events Events
+
+	// eager makes the store carry forward at the first dead byte, for tests.
+	eager bool
 }
 
 // Events are functions the store calls; each may be nil. They must return soon and not call Close.
