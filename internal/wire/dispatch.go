@@ -139,7 +139,7 @@ func (x *exchange) run(op *operation) {
 func (x *exchange) perform(op *operation, format shape.Format, in, out shape.Shape) error {
 	document := x.body
 	if !op.spec.Transient {
-		document = bytes.Clone(document)
+		document = x.privateCopy(document)
 	}
 	x.dec.Reset(format, document)
 	in.Decode(&x.dec)
@@ -152,4 +152,13 @@ func (x *exchange) perform(op *operation, format shape.Format, in, out shape.Sha
 		return err
 	}
 	return op.spec.Handle(x.r.Context(), &x.call, in, out)
+}
+
+// privateCopy returns a copy of the document for an operation that keeps parts of its input. It
+// counts as the request's memory for as long as the body does.
+func (x *exchange) privateCopy(document []byte) []byte {
+	n := int64(len(document))
+	x.h.budget.charge(n)
+	x.reserved += n
+	return bytes.Clone(document)
 }

@@ -112,7 +112,7 @@ var errBroken = errors.New("disk on fire at /dev/secret")
 // by a test.
 func fakeService() Service {
 	operation := func(name string, h func(context.Context, *shape.Call, *echo, *echo) error) shape.Operation {
-		return shape.Operation{Name: name, NewInput: newEcho, NewOutput: newEcho,
+		return shape.Operation{Name: name, NewInput: newEcho, NewOutput: newEcho, Transient: true,
 			Handle: func(ctx context.Context, c *shape.Call, in, out shape.Shape) error {
 				return h(ctx, c, in.(*echo), out.(*echo))
 			}}

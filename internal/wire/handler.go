@@ -125,7 +125,7 @@ func (x *exchange) setIDs() string {
 func (h *Handler) end(x *exchange) {
 	abort := false
 	if p := recover(); p != nil {
-		x.spoiled = true
+		x.spoiled, x.body = true, nil
 		abort = x.replied || p == http.ErrAbortHandler
 		if p != http.ErrAbortHandler {
 			x.failed(fmt.Errorf("handle request: panic: %v", p), debug.Stack())
@@ -135,9 +135,6 @@ func (h *Handler) end(x *exchange) {
 		}
 	}
 	x.finishCall()
-	if x.spoiled {
-		x.body = nil
-	}
 	x.releaseBody()
 	x.event.Duration = h.cfg.Clock.Now().Sub(x.start)
 	if h.cfg.Observer.Done != nil {

@@ -151,6 +151,50 @@ func TestPanicKeepsTheConnection(t *testing.T) {
 	}
 }
 
+// Whoever still holds a part of the input when its operation panics does not see it change.
+func TestPanicRecyclesNothing(t *testing.T) {
+	c := fakeConfig()
+	var kept string
+	c.Services[0].Operations[0].Handle = func(_ context.Context, _ *shape.Call, in, _ shape.Shape) error {
+		if name := in.(*echo).name; kept == "" {
+			kept = name // aliases the request's body
+			panic("x")
+		}
+		return nil
+	}
+	h := NewHandler(c)
+	for _, name := range []string{"first", "other"} {
+		for range 3 {
+			serveRecorded(h, newCall(t, "/", "Echo", typeJSON11, []byte(`{"Name":"`+name+`"}`)))
+		}
+	}
+	if kept != "first" {
+		t.Errorf("the input of the operation that panicked now says %q, want %q", kept, "first")
+	}
+}
+
+// An operation that is not transient may keep parts of its input.
+func TestInputThatIsKept(t *testing.T) {
+	c := fakeConfig()
+	var kept []string
+	echoes := &c.Services[0].Operations[0]
+	echoes.Transient = false
+	echoes.Handle = func(_ context.Context, _ *shape.Call, in, _ shape.Shape) error {
+		kept = append(kept, in.(*echo).name)
+		return nil
+	}
+	h := NewHandler(c)
+	for i := range 5 {
+		serveRecorded(h, newCall(t, "/", "Echo", typeJSON11, fmt.Appendf(nil, `{"Name":"call %d"}`, i)))
+	}
+	if got := fmt.Sprint(kept); got != "[call 0 call 1 call 2 call 3 call 4]" {
+		t.Errorf("kept %s", got)
+	}
+	if got := h.budget.held(); got != 0 {
+		t.Errorf("%d bytes are still held", got)
+	}
+}
+
 func TestOnDone(t *testing.T) {
 	f := func(name string, handle func(c *shape.Call, out *echo) error) {
 		t.Helper()
