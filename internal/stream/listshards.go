@@ -210,7 +210,6 @@ func (t *shardToken) filter(sc Scope, v *view, now record.Millis, f *ShardFilter
 		return nil
 	}
 	t.Type = f.Type
-	horizon := max(now-v.row.retention(), record.Millis(v.row.Created)*1000)
 	switch f.Type {
 	case AfterShardID:
 		if f.ShardID == "" {
@@ -228,9 +227,9 @@ func (t *shardToken) filter(sc Scope, v *view, now record.Millis, f *ShardFilter
 		if f.Timestamp > now {
 			return timestampAhead(f.Timestamp, now)
 		}
-		t.At = max(f.Timestamp, horizon)
+		t.At = max(f.Timestamp, v.horizon(now))
 	case AtTrimHorizon:
-		t.At = horizon
+		t.At = v.horizon(now)
 	}
 	return nil
 }

@@ -52,6 +52,9 @@ type streamRow struct {
 	Shards int `json:"shards"`
 	// NextShard is the number the next new shard gets; numbers are never used again.
 	NextShard int32 `json:"nextShard"`
+	// Horizon is a time before which everything has expired: shards that closed by then do not come
+	// back, however long the retention becomes and whatever the clock does.
+	Horizon record.Millis `json:"horizon,omitempty"`
 	// Due is when the transition may be carried out.
 	Due record.Millis `json:"due,omitempty"`
 	// Plan says what an UPDATING stream is about to become.

@@ -146,8 +146,12 @@ func (s *Streams) next(e *entry) (at record.Millis, ok bool) {
 		at, ok = v.row.Due, true
 	} else {
 		for _, sh := range v.shards {
-			if sh.closed != 0 && (!ok || sh.closed+v.row.retention() < at) {
-				at, ok = sh.closed+v.row.retention(), true
+			expires := sh.closed + v.row.retention()
+			if v.expired(sh, 0) {
+				expires = 0 // the row outlived an interrupted removal
+			}
+			if sh.closed != 0 && (!ok || expires < at) {
+				at, ok = expires, true
 			}
 		}
 	}

@@ -39,12 +39,14 @@ type script struct {
 
 // commands are what scripts can say. Each writes what it has to show to out.
 var commands = map[string]func(sc *script, d *datadriven.TestData) error{
-	"world":          (*script).world,
-	"restart":        func(sc *script, _ *datadriven.TestData) error { sc.w.restart(); return nil },
-	"tick":           (*script).tick,
-	"cut":            (*script).cut,
-	"create":         (*script).create,
-	"delete":         func(sc *script, d *datadriven.TestData) error { return sc.w.DeleteStream(sc.w.t.Context(), home, ref(d)) },
+	"world":   (*script).world,
+	"restart": func(sc *script, _ *datadriven.TestData) error { sc.w.restart(); return nil },
+	"tick":    (*script).tick,
+	"cut":     (*script).cut,
+	"create":  (*script).create,
+	"delete": func(sc *script, d *datadriven.TestData) error {
+		return sc.w.DeleteStream(sc.w.t.Context(), home, ref(d))
+	},
 	"describe":       (*script).describe,
 	"list":           (*script).list,
 	"shards":         (*script).shards,

@@ -71,13 +71,6 @@ func (s *Streams) setRetention(ctx context.Context, sc Scope, ref Ref, hours int
 		return refuse(InvalidArgument, "Maximum allowed retention period is %d hours. "+
 			"Requested retention period (%d hours) is too long.", maxRetention, hours)
 	}
-	// Shards that have expired under the old period must not come back under the new one.
-	e.driving <- struct{}{}
-	err = s.expire(ctx, e)
-	<-e.driving
-	if err != nil {
-		return err
-	}
 	return s.begin(ctx, e, Updating, func(v *view, row *streamRow) error {
 		if err := check(v); err != nil {
 			return err
@@ -88,6 +81,8 @@ func (s *Streams) setRetention(ctx context.Context, sc Scope, ref Ref, hours int
 		if hours == row.RetentionHours {
 			return errUnchanged
 		}
+		// Shards that have expired under the old period must not come back under the new one.
+		row.Horizon = max(row.Horizon, s.now()-v.row.retention())
 		row.RetentionHours, row.Plan = hours, &plan{Retain: true}
 		return nil
 	})

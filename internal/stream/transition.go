@@ -321,14 +321,23 @@ func (s *Streams) expire(ctx context.Context, e *entry) error {
 	}
 	var logs []shardlog.ShardID
 	var changes []change
+	horizon := v.row.Horizon
 	for _, sh := range v.shards {
 		if v.expired(sh, now) {
 			logs = append(logs, sh.log())
 			changes = append(changes, change{key: sh.key(), version: sh.version})
+			horizon = max(horizon, sh.closed)
 		}
 	}
 	if len(logs) == 0 {
 		return nil
+	}
+	if horizon > v.row.Horizon {
+		row := v.row.clone()
+		row.Horizon = horizon
+		if err := s.writeStream(ctx, row, v.version); err != nil {
+			return s.reloadOn(ctx, e, err)
+		}
 	}
 	if err := s.cfg.Registry.Drop(ctx, logs); err != nil {
 		return fmt.Errorf("drop logs of stream %s: %w", e.name, err)
@@ -337,15 +346,20 @@ func (s *Streams) expire(ctx context.Context, e *entry) error {
 		done, err := s.deleteRow(ctx, c.key, c.version)
 		if err != nil {
 			s.learn(changes[:i]...)
-			if errors.Is(err, coordinator.ErrConflict) {
-				return s.reload(ctx, e)
-			}
-			return err
+			return s.reloadOn(ctx, e, err)
 		}
 		changes[i] = done
 	}
 	s.learn(changes...)
 	return nil
+}
+
+// reloadOn reads a stream's rows again if err is a conflict, and otherwise returns err.
+func (s *Streams) reloadOn(ctx context.Context, e *entry, err error) error {
+	if errors.Is(err, coordinator.ErrConflict) {
+		return s.reload(ctx, e)
+	}
+	return err
 }
 
 // retain returns the retention of the stream's logs.

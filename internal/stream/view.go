@@ -105,7 +105,13 @@ func (v *view) shard(number int32, now record.Millis) *shard {
 
 // expired reports whether a closed shard has outlived its retention.
 func (v *view) expired(s *shard, now record.Millis) bool {
-	return s.closed != 0 && s.closed+v.row.retention() <= now
+	return s.closed != 0 && (s.closed+v.row.retention() <= now || s.closed <= v.row.Horizon)
+}
+
+// horizon returns the trim horizon: a time at which every shard then open is still known, and
+// before which no record is left.
+func (v *view) horizon(now record.Millis) record.Millis {
+	return max(now-v.row.retention(), v.row.Horizon, record.Millis(v.row.Created-backdate)*1000)
 }
 
 // after returns the shards with numbers above after that have not expired.

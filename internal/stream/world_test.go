@@ -171,7 +171,9 @@ func (c fusedCoordinator) Delete(ctx context.Context, key string, expect coordin
 	return c.Coordinator.Delete(ctx, key, expect)
 }
 
-func entry1(key, data string) record.Entry { return record.Entry{PartitionKey: key, Data: []byte(data)} }
+func entry1(key, data string) record.Entry {
+	return record.Entry{PartitionKey: key, Data: []byte(data)}
+}
 
 // explicit is a record for a hash key.
 func explicit(h record.HashKey, data string) record.Entry {
