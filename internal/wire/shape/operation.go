@@ -12,10 +12,14 @@ type Operation struct {
 	// NewOutput returns an empty output structure. It is nil for an operation that has no output
 	// in the model, whose response has an empty body.
 	NewOutput func() Shape
-	// Handle does the operation: in is decoded and valid, out is empty. Both belong to the
-	// request and go back to a pool after it, as does the memory that in's strings and blobs
-	// alias. An error that is an *Error reaches the client, any other becomes InternalFailure.
+	// Handle does the operation: in is decoded and valid, out is empty. Both structures belong to
+	// the request and go back to a pool after it. An error that is an *Error reaches the client,
+	// any other becomes InternalFailure.
 	Handle func(ctx context.Context, call *Call, in, out Shape) error
+	// Transient says that Handle keeps no string and no blob of in: they alias the request's
+	// buffer, which then serves the next request. Without it they stay valid for ever, at the price
+	// of a copy of the body.
+	Transient bool
 	// Streaming marks an operation that answers with an event stream instead of out.
 	Streaming bool
 }
@@ -60,4 +64,10 @@ func (c *Call) Reset() {
 	done := c.done
 	clear(done)
 	*c = Call{done: done[:0]}
+}
+
+// AsTransient returns o with Transient set.
+func (o Operation) AsTransient() Operation {
+	o.Transient = true
+	return o
 }
