@@ -67,7 +67,6 @@
 // Every control change writes the whole state of its shard, so replaying a lane needs, for each
 // shard, its last whole state, whatever came after it, and the data chunks still wanted. Store
 // trims the lane up to the first group that holds any of these. A quiet old group would pin
-// everything behind it; when the dead bytes behind outweigh the live ones, Store carries what
-// lives in the oldest groups forward into a new one and trims past them (reclaim.go). Memory held
-// is thereby at most about twice what is wanted.
+// everything behind it; when the dead bytes exceed half the live ones, Store carries what lives in
+// the oldest groups forward into a new one and trims past them (reclaim.go).
 package shardlog

@@ -3,12 +3,14 @@ package shardlog
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/headrace/headrace/internal/record"
 )
 
-// maxPooledRecords is the most records a pooled page has room for: GetRecords returns 10,000.
-const maxPooledRecords = 10_000
+// maxPooledRecords is the most records a pooled page has room for: enough for the 10,000 that
+// GetRecords returns.
+const maxPooledRecords = 16 << 10
 
 // page is a Page with what it is built from.
 type page struct {
@@ -80,6 +82,7 @@ func (s *shard) gather(p *page, now record.Millis, from record.Index, limit Limi
 		records += int(r.count)
 		bytes += int(r.bytes)
 	}
+	p.Records = slices.Grow(p.Records, max(0, min(records, limit.Records, maxPooledRecords)))
 	return nil
 }
 

@@ -26,11 +26,11 @@ func (c *committer) expireAll(now record.Millis) {
 // forward what pins too much behind it. It runs between drafts.
 //
 // A lane is trimmed only from the front, so a group with one byte still wanted (a quiet shard's
-// last records, a shard's state) keeps every later group. Once the dead bytes exceed the live ones
-// (or an eighth of the budget, if that is less), the wanted chunks of the oldest groups are
-// appended again, marked as moved, and the lane is trimmed past the old ones. In one pass over the
-// lane at most the live bytes are written again and at least as many dead ones come free; the
-// eighth bounds what a nearly full store can lose to the dead.
+// last records, a shard's state) keeps every later group. Once the dead bytes exceed half the live
+// ones, the wanted chunks of the oldest groups are appended again, marked as moved, and the lane is
+// trimmed past the old ones. One pass over the lane writes at most twice what it frees, and at
+// least two thirds of the budget can be live. Where all shards let go of their records in the order
+// they came, as retention by age does, nothing is ever carried but a little state.
 func (c *committer) reclaim() {
 	c.trimHead()
 	for c.failed == nil && c.laneBytes-c.live > c.allowance() {
@@ -45,7 +45,7 @@ func (c *committer) allowance() int64 {
 	if c.store.cfg.eager {
 		return 0
 	}
-	return min(max(c.live, minDead), c.store.cfg.Memory/8)
+	return max(c.live/2, min(minDead, c.store.cfg.Memory/8))
 }
 
 // trimHead forgets the groups at the front of which nothing is wanted.
