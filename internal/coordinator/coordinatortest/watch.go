@@ -147,6 +147,20 @@ func testWatchCoalesces(t *testing.T, c coordinator.Coordinator) {
 
 func testWatchForgets(t *testing.T, c coordinator.Coordinator) {
 	w := watch(t, c, "")
+	// A key that was reported is not forgotten, whatever happens to it meanwhile.
+	known := mustPut(t, c, "known", "x", 0)
+	wantEntries(t, next(t, w), entry("known", "x", known))
+	mustDelete(t, c, "known", known)
+	known = mustPut(t, c, "known", "y", 0)
+	mustDelete(t, c, "known", known)
+	for last := coordinator.Version(0); last <= known; {
+		for _, e := range next(t, w) {
+			if last = e.Version; last > known && (e.Key != "known" || e.Value != nil) {
+				t.Errorf("a key deleted, created and deleted again ended as %v", e)
+			}
+		}
+	}
+
 	const keys = 5000
 	for i := range keys {
 		key := fmt.Sprintf("key-%d", i)
