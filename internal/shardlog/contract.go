@@ -17,17 +17,23 @@ type ShardID struct {
 
 // Log is the data path of every shard. It takes and returns values only (no shared mutable
 // buffers, no callbacks), so that a shard's owner may be another node. It is safe for concurrent use.
+//
+// Every method answers ErrNotFound for a shard without a log (Append in the batch's Result),
+// ErrClosed once the log is closed, and with the storage's own error once that has failed, after
+// which nothing works until the process has recovered.
 type Log interface {
 	// Append makes the batches durable, each whole or not at all, and returns one Result a batch
 	// in the same order. Batches for one shard are applied in slice order. The error is for the
 	// call as a whole: a cancelled context (the outcome is then unknown) or ErrClosed; what
-	// concerns one batch is in its Result. Entries are copied before Append returns.
+	// concerns one batch is in its Result. Entries are copied before Append returns. A batch
+	// without entries writes no record; its First is the index the next record gets.
 	Append(ctx context.Context, batches []Batch) ([]Result, error)
 	// Read returns records of a shard in order starting at the first whose index is at least from
 	// and that is not trimmed. It never waits: an empty page means that there is nothing yet.
 	Read(ctx context.Context, id ShardID, from record.Index, limit Limit) (*Page, error)
 	// Wait returns when the shard holds a record with index at least from, is sealed, or is
-	// dropped (ErrNotFound); or when ctx is done, with its error.
+	// dropped (ErrNotFound); or when ctx is done, with its error. Records that are trimmed are not
+	// held: go on from Page.Next.
 	Wait(ctx context.Context, id ShardID, from record.Index) error
 	// Seal closes the shard: when it returns nil no record can follow. Sealing a sealed shard
 	// returns the same bounds again.
@@ -49,6 +55,7 @@ type Registry interface {
 	// does nothing, whatever its retention.
 	Open(ctx context.Context, ids []ShardID, keep Retention) error
 	// SetRetention changes what the logs keep. It takes effect at once; what is trimmed stays so.
+	// ErrNotFound if one of them does not exist; then nothing changes.
 	SetRetention(ctx context.Context, ids []ShardID, keep Retention) error
 	// Hold keeps every record with index at least from untrimmed by retention until the hold of
 	// that name is moved or released. Moving a hold back over trimmed records does not revive them.
@@ -62,8 +69,8 @@ type Registry interface {
 // Retention says what a log keeps. Trimmed records are never returned again, at once; their space
 // comes back later.
 type Retention struct {
-	// Age is how long after its arrival a record is kept; 0 keeps records until TrimTo: the
-	// position-trimmed class that journals use.
+	// Age is how long after its arrival a record is kept: it is trimmed when that much time has
+	// passed. 0 keeps records until TrimTo: the position-trimmed class that journals use.
 	Age time.Duration
 }
 
@@ -78,7 +85,8 @@ type Batch struct {
 // Producer identifies an append so that a retry or a paused worker cannot write twice. The log
 // keeps the last Epoch and Sequence of each producer and shard, through flush and trim. A batch of
 // a lower epoch gets ErrFencedProducer; one of the same epoch whose Sequence is not above the last
-// gets ErrDuplicate; everything else is appended and remembered.
+// gets ErrDuplicate, also after the shard was sealed; everything else is appended and remembered. A
+// batch without entries is remembered too: it fences producers of lower epochs.
 type Producer struct {
 	ID       uint64
 	Epoch    uint64
@@ -98,7 +106,7 @@ type Result struct {
 
 // Limit bounds a page.
 type Limit struct {
-	// Records is the most records a page holds.
+	// Records is the most records a page holds; at 0 the page is empty.
 	Records int
 	// Bytes is the most bytes of data and partition keys a page holds; one record is returned
 	// however large it is.
@@ -122,7 +130,7 @@ type Bounds struct {
 type Page struct {
 	Records []record.Record
 	// Next is where to go on reading; it lies beyond the last record returned and beyond
-	// everything trimmed.
+	// everything trimmed, and is never less than the index asked for.
 	Next record.Index
 	// Bounds are the shard's bounds when the page was read.
 	Bounds Bounds

@@ -132,6 +132,9 @@ func TestAppendAllocatesNothingPerRecord(t *testing.T) {
 }
 
 func TestReadAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector empties pools at random")
+	}
 	s := open(t, shardlog.Config{Lane: mem.New(mem.Config{})})
 	openShards(t, s, 1, day)
 	for range 20 {
@@ -148,7 +151,7 @@ func TestReadAllocatesNothing(t *testing.T) {
 	}
 	allocs(900) // grows the pooled page
 	for _, records := range []int{10, 500} {
-		if got := allocs(records); got > 0.5 { // the pool is emptied now and then
+		if got := allocs(records); got > 0 {
 			t.Errorf("Read of %d records allocates %v times; want none", records, got)
 		}
 	}

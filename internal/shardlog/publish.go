@@ -2,6 +2,9 @@ package shardlog
 
 import "github.com/headrace/headrace/internal/record"
 
+// maxKeptEffects is how many effects a draft's room is kept for.
+const maxKeptEffects = 16 << 10
+
 // settle ends the draft: its effects become visible, with g as the group of those that name none,
 // or nothing of it happened because of err. Then the requests that end with it are finished.
 func (c *committer) settle(g *group, err error) {
@@ -37,6 +40,10 @@ func (c *committer) settle(g *group, err error) {
 	clear(d.results)
 	clear(d.controls)
 	clear(d.done)
+	if cap(d.effects) > maxKeptEffects {
+		*d = draft{}
+		return
+	}
 	*d = draft{effects: d.effects[:0], touched: d.touched[:0], results: d.results[:0],
 		controls: d.controls[:0], done: d.done[:0]}
 }
@@ -75,13 +82,14 @@ func (c *committer) publish(e *effect, g *group) {
 	case effectDrop:
 		c.forget(sh)
 	case effectMove:
+		if _, ok := sh.find(e.ref.first); !ok {
+			return // trimmed meanwhile
+		}
 		sh.mu.Lock()
-		old, replaced := sh.mu.tail.insert(e.ref)
+		old, _ := sh.mu.tail.insert(e.ref)
 		sh.mu.Unlock()
 		c.link(&e.ref)
-		if replaced {
-			c.unlink(&old)
-		}
+		c.unlink(&old)
 	}
 }
 

@@ -33,7 +33,14 @@ func (c *committer) expireAll(now record.Millis) {
 // they came, as retention by age does, nothing is ever carried but a little state.
 func (c *committer) reclaim() {
 	c.trimHead()
-	for c.failed == nil && c.laneBytes-c.live > c.allowance() {
+	if c.tooDead() {
+		// What has come of age unnoticed is not to be carried.
+		if now := c.store.time(); now-c.sweptAt >= sweepPause {
+			c.expireAll(now)
+			c.trimHead()
+		}
+	}
+	for c.failed == nil && c.tooDead() {
 		if !c.carry() {
 			break
 		}
@@ -41,11 +48,13 @@ func (c *committer) reclaim() {
 	c.report()
 }
 
-func (c *committer) allowance() int64 {
+// tooDead says whether carrying is worth while.
+func (c *committer) tooDead() bool {
+	dead := c.laneBytes - c.live
 	if c.store.cfg.eager {
-		return 0
+		return dead > 0
 	}
-	return max(c.live/2, min(minDead, c.store.cfg.Memory/8))
+	return dead > max(c.live/2, min(minDead, c.store.cfg.Memory/8))
 }
 
 // trimHead forgets the groups at the front of which nothing is wanted.
@@ -95,6 +104,7 @@ func (c *committer) carry() bool {
 }
 
 func (c *committer) carryGroup(g *group) {
+	now := c.store.time()
 	for r := newGroupReader(g.pos, g.payload); r.next() && c.failed == nil; {
 		sh := c.lookup(r.chunk.id)
 		if sh == nil {
@@ -102,6 +112,7 @@ func (c *committer) carryGroup(g *group) {
 		}
 		switch r.chunk.kind {
 		case kindData, kindPart:
+			c.expire(sh, now)
 			if old, ok := sh.find(r.chunk.first); ok {
 				c.carryData(sh, old, g, &r.chunk)
 			}

@@ -3,6 +3,7 @@ package shardlogtest
 import (
 	"context"
 	"encoding/binary"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -143,4 +144,50 @@ func (k *kit) disturb(t *testing.T, quiet context.Context, shard int) {
 			return
 		}
 	}
+}
+
+// testFirstNeverFalls lets time pass while retention, holds and trims change, and watches the
+// oldest record from several goroutines: what one of them has seen trimmed must stay so.
+func testFirstNeverFalls(t *testing.T, k *kit) {
+	k.open(t, shardlog.Retention{Age: 50 * time.Millisecond}, 1)
+	busy, stop := context.WithCancel(ctx)
+	defer stop()
+	var watchers sync.WaitGroup
+	for range 3 {
+		watchers.Go(func() {
+			for first := record.Index(0); busy.Err() == nil; {
+				b, err := k.Log.Bounds(ctx, id(1))
+				if err != nil || b.First < first || b.First > b.Next {
+					t.Errorf("Bounds = %+v, %v after First was %d", b, err, first)
+					return
+				}
+				first = b.First
+			}
+		})
+	}
+	watchers.Go(func() {
+		for busy.Err() == nil {
+			k.clock.Advance(time.Millisecond)
+			runtime.Gosched()
+		}
+	})
+	one := []shardlog.ShardID{id(1)}
+	for i := range 300 {
+		next := k.append(t, 1, entry(1), entry(2)).First
+		errs := []error{
+			k.Registry.SetRetention(ctx, one, shardlog.Retention{Age: time.Duration(i%5) * 50 * time.Millisecond}),
+			k.Registry.Hold(ctx, id(1), "h", next-record.Index(min(i, 20))),
+			k.Log.TrimTo(ctx, id(1), next-1),
+		}
+		if i%3 == 0 {
+			errs = append(errs, k.Registry.Release(ctx, id(1), "h"))
+		}
+		for _, err := range errs {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stop()
+	watchers.Wait()
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -78,9 +79,11 @@ func Test(t *testing.T, open func(t *testing.T, o Options) System) {
 	run("FullRetention", 1<<20, testFullRetention)
 	run("Closed", 0, testClosed)
 	run("Concurrent", 0, testConcurrent)
+	run("FirstNeverFalls", 0, testFirstNeverFalls)
 	for seed := range uint64(6) {
 		run(fmt.Sprintf("Model/%d", seed), 0, func(t *testing.T, k *kit) { testModel(t, k, seed) })
 	}
+	run("Model/random", 0, func(t *testing.T, k *kit) { testModel(t, k, rand.Uint64()) })
 }
 
 type kit struct {
