@@ -1,0 +1,46 @@
+package main
+
+import (
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// serveCeiling runs the bare server: net/http, the body read into a reused buffer and, with
+// -hash, its SHA-256 taken as a signature check would. It prints its address and serves until it
+// is killed.
+func serveCeiling(args []string) error {
+	flags := flag.NewFlagSet("ceiling", flag.ContinueOnError)
+	hash := flags.Bool("hash", false, "hash every body")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(listener.Addr())
+	buffers := sync.Pool{New: func() any { return new([]byte) }}
+	answer := []byte(`{"FailedRecordCount":0}`)
+	return http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		buf := buffers.Get().(*[]byte)
+		defer buffers.Put(buf)
+		if int64(cap(*buf)) < r.ContentLength {
+			*buf = make([]byte, r.ContentLength)
+		}
+		*buf = (*buf)[:r.ContentLength]
+		if _, err := io.ReadFull(r.Body, *buf); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		if *hash {
+			sum := sha256.Sum256(*buf)
+			w.Header().Set("X-First-Byte", fmt.Sprint(sum[0]))
+		}
+		_, _ = w.Write(answer)
+	}))
+}
