@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"maps"
+	"strings"
 
 	"github.com/headrace/headrace/internal/coordinator"
 )
@@ -89,10 +89,11 @@ func newStream(sc Scope, in CreateInput) (*streamRow, error) {
 	if len(in.Tags) > maxTags {
 		return nil, tooManyTags(sc, in.Name)
 	}
+	// The row outlives the request, whose buffer the texts may be parts of.
 	row := &streamRow{
-		Layout: rowVersion, Account: sc.Account, Region: sc.Region, Name: in.Name,
+		Layout: rowVersion, Account: strings.Clone(sc.Account), Region: strings.Clone(sc.Region), Name: strings.Clone(in.Name),
 		Status: Creating, Mode: Provisioned, RetentionHours: minRetention, MaxRecordKiB: defaultMaxRecord,
-		Tags: maps.Clone(in.Tags), Shards: shards, NextShard: int32(shards),
+		Tags: copyTags(nil, in.Tags), Shards: shards, NextShard: int32(shards),
 	}
 	if in.Mode == OnDemand {
 		row.Mode = OnDemand

@@ -29,15 +29,24 @@ func (s *Streams) AddTags(ctx context.Context, sc Scope, ref Ref, tags map[strin
 		return err
 	}
 	return s.update(ctx, e, func(_ *view, row *streamRow) error {
-		if row.Tags == nil {
-			row.Tags = map[string]string{}
-		}
-		maps.Copy(row.Tags, tags)
+		row.Tags = copyTags(row.Tags, tags)
 		if len(row.Tags) > maxTags {
 			return tooManyTags(sc, e.name)
 		}
 		return nil
 	})
+}
+
+// copyTags sets tags in to, which it makes if need be, and returns it. The texts are copies: they
+// stay when the request that brought them has gone.
+func copyTags(to, tags map[string]string) map[string]string {
+	if to == nil && len(tags) > 0 {
+		to = make(map[string]string, len(tags))
+	}
+	for k, v := range tags {
+		to[strings.Clone(k)] = strings.Clone(v)
+	}
+	return to
 }
 
 // RemoveTags removes tags from a stream; keys it does not have are no error.
