@@ -82,6 +82,8 @@ func TestUsageErrors(t *testing.T) {
 	f(`invalid argument "xml" for "-o, --output" flag: want one of table, json, ndjson (see headrace stream ls --help)`, "stream", "ls", "-o", "xml")
 	f(`--from: "noon" is neither latest, trim-horizon nor a time such as 2026-01-31T12:00:00Z (see headrace stream tail --help)`, "stream", "tail", "logs", "--from", "noon")
 	f(`DATA and --file exclude each other (see headrace stream put --help)`, "stream", "put", "logs", "x", "--file", "y")
+	f(`--partition-key and --key-field exclude each other (see headrace stream put --help)`, "stream", "put", "logs", "-k", "x", "--key-field", "1")
+	f(`--key-field: -1 is negative (see headrace stream put --help)`, "stream", "put", "logs", "--key-field", "-1")
 	f(`unknown shell "tcsh": want sh, fish, powershell or cmd (see headrace env --help)`, "env", "--shell", "tcsh")
 	f(`read configuration: open no-such.yaml: no such file or directory`, "config", "print", "--config", "no-such.yaml")
 }

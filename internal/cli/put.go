@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -26,6 +28,7 @@ const progressEvery = 2 * time.Second
 // putOptions are the flags of `stream put`.
 type putOptions struct {
 	file, key string
+	field     int // of the line, that is its key; 0 means none
 	out       *output
 }
 
@@ -38,23 +41,30 @@ func (a *App) streamPut(t *Target) *cobra.Command {
 		Long: `Put records into a stream: DATA as one record, or else every line of --file, or of stdin,
 as a record without its newline. Lines are sent as they come, up to 500 in a request.
 
-With --partition-key all records have that key and so go to one shard; otherwise each has
-a random key and they spread evenly. A request is finished, with what failed in it sent
+With --partition-key all records have that key and so go to one shard; with --key-field a
+record's key is one of its words, such as the client's address in an access log; otherwise
+each has a random key and they spread evenly. A request is finished, with what failed in it sent
 again, before the next one starts, so records of one key stay in order; only an entry that
 fails in a request in which a later one of its key succeeds ends up behind it.
 
 -o table prints a summary, json and ndjson where each record went. Progress is on stderr.`,
 		Example: `  headrace stream put clicks '{"page": "/"}' --partition-key user-1
-  headrace stream put clicks --file access.log
+  headrace stream put clicks --file access.log --key-field 1
   tail -f access.log | headrace stream put clicks -o ndjson`,
 		Args: arguments("STREAM", "[DATA]"),
 	}
 	cmd.Flags().StringVarP(&o.file, "file", "f", "", "`file` whose lines are the records; - is stdin")
 	cmd.Flags().StringVarP(&o.key, "partition-key", "k", "", "partition `key` of every record (default a random one each)")
+	cmd.Flags().IntVar(&o.field, "key-field", 0, "the `n`th word of a record is its partition key")
 	o.out.flag(cmd, formatTable, formatJSON, formatNDJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 2 && o.file != "" {
+		switch {
+		case len(args) == 2 && o.file != "":
 			return usagef(cmd, "DATA and --file exclude each other")
+		case o.key != "" && o.field != 0:
+			return usagef(cmd, "--partition-key and --key-field exclude each other")
+		case o.field < 0:
+			return usagef(cmd, "--key-field: %d is negative", o.field)
 		}
 		c, err := a.client(cmd, t)
 		if err != nil {
@@ -88,7 +98,11 @@ func (a *App) put(ctx context.Context, c Writer, o putOptions, args []string) er
 // putFrom sends the argument, or the lines of the chosen input.
 func (a *App) putFrom(ctx context.Context, p *putter, o putOptions, data []string) error {
 	if len(data) == 1 {
-		if err := p.add(ctx, o.partitionKey(), []byte(data[0])); err != nil {
+		key, err := o.partitionKey([]byte(data[0]))
+		if err != nil {
+			return fmt.Errorf("put record: %w", err)
+		}
+		if err := p.add(ctx, key, []byte(data[0])); err != nil {
 			return err
 		}
 		return p.flush(ctx)
@@ -110,7 +124,7 @@ func (a *App) putLines(ctx context.Context, p *putter, o putOptions, in io.Reade
 	defer cancel()
 	l := newLineReader(ctx, in)
 	shown := a.Clock.Now()
-	for {
+	for n := 1; ; n++ {
 		line, more, err := l.next(ctx, func() error { return p.flush(ctx) })
 		if err != nil {
 			return failed("put records to stream "+p.stream, err)
@@ -118,7 +132,11 @@ func (a *App) putLines(ctx context.Context, p *putter, o putOptions, in io.Reade
 		if !more {
 			break
 		}
-		if err := p.add(ctx, o.partitionKey(), line); err != nil {
+		key, err := o.partitionKey(line)
+		if err != nil {
+			return errors.Join(p.flush(ctx), fmt.Errorf("put line %d: %w", n, err))
+		}
+		if err := p.add(ctx, key, line); err != nil {
 			return err
 		}
 		if now := a.Clock.Now(); now.Sub(shown) >= progressEvery {
@@ -132,9 +150,21 @@ func (a *App) putLines(ctx context.Context, p *putter, o putOptions, in io.Reade
 	return l.err
 }
 
-func (o putOptions) partitionKey() string {
-	if o.key != "" {
-		return o.key
+var errNoKey = errors.New("it has too few words for --key-field")
+
+// partitionKey returns the key of a record.
+func (o putOptions) partitionKey(record []byte) (string, error) {
+	switch {
+	case o.key != "":
+		return o.key, nil
+	case o.field == 0:
+		return strconv.FormatUint(rand.Uint64(), 16), nil
 	}
-	return strconv.FormatUint(rand.Uint64(), 16)
+	n := 0
+	for word := range bytes.FieldsSeq(record) {
+		if n++; n == o.field {
+			return string(word), nil
+		}
+	}
+	return "", errNoKey
 }

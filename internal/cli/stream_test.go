@@ -146,6 +146,14 @@ func TestPutPrintsWhereRecordsWent(t *testing.T) {
 	if out != want {
 		t.Errorf("got %s, want %s", out, want)
 	}
+	_, out, _ = newFake(1).run(t.Context(), "10.0.0.1 - a\n10.0.0.2\t-\n", "stream", "put", "logs", "--key-field", "1", "-o", "ndjson")
+	if strings.Count(out, `"PartitionKey":"10.0.0.1"}`) != 1 || strings.Count(out, `"PartitionKey":"10.0.0.2"}`) != 1 {
+		t.Errorf("--key-field 1 gives %q", out)
+	}
+	code, out, stderr := newFake(1).run(t.Context(), "a b\nc\n", "stream", "put", "logs", "--key-field", "2")
+	if want := "headrace: put line 2: it has too few words for --key-field\n"; code != 1 || stderr != want || !strings.HasPrefix(out, "put 1 records") {
+		t.Errorf("a line without the field: got %d, %q, %q; want %q after one record", code, out, stderr, want)
+	}
 	if _, out, _ = newFake(1).run(t.Context(), "", "stream", "put", "logs", "-o", "json"); out != "[]\n" {
 		t.Errorf("nothing as JSON: got %q", out)
 	}
