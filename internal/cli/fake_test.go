@@ -29,6 +29,7 @@ type fake struct {
 	calls    []string
 	latency  func() time.Duration // of GetRecords
 	refuse   func(key string) bool
+	early    []string // shards read from the start before all of their parents
 }
 
 type fakeShard struct {
@@ -37,6 +38,7 @@ type fakeShard struct {
 	records              []types.Record
 	closed               bool
 	throttle, expire     int // how many reads to refuse
+	readOut              bool
 }
 
 func newFake(shards int) *fake {
@@ -219,6 +221,11 @@ func (f *fake) GetShardIterator(_ context.Context, in *kinesis.GetShardIteratorI
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s, at := f.shard(*in.ShardId), 0
+	for _, parent := range []string{s.parent, s.adjacent} {
+		if parent != "" && !f.shard(parent).readOut {
+			f.early = append(f.early, s.id)
+		}
+	}
 	switch in.ShardIteratorType {
 	case types.ShardIteratorTypeLatest:
 		at = len(s.records)
@@ -259,6 +266,7 @@ func (f *fake) GetRecords(ctx context.Context, in *kinesis.GetRecordsInput, _ ..
 		out.NextShardIterator = aws.String(fmt.Sprintf("%s/%d", id, end))
 		return out, nil
 	}
+	s.readOut = true
 	for _, c := range f.shards {
 		if c.parent == id || c.adjacent == id {
 			parents := []string{c.parent}

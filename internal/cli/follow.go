@@ -34,7 +34,9 @@ const (
 // second") was the alternative; it is wrong when a shard is slow or clocks differ.
 //
 // At a shard's end its children are followed, once everything of all their followed parents was
-// emitted. A child's records all arrive after its parents', so nothing is emitted too early.
+// emitted: a record of a child may bear the same millisecond as its parent's last, and a stream with
+// a long history is not held in memory all at once. While a child waits for its turn nothing newer
+// overtakes it.
 type follower struct {
 	api    Reader
 	stream string

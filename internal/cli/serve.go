@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -13,9 +14,12 @@ import (
 // serve runs the server as the configuration says.
 func serve(ctx context.Context, s Service) error {
 	c := s.Config
+	memory := c.MemoryBytes()
+	restore := limitHeap(memory)
+	defer restore()
 	return server.Run(ctx, server.Config{
 		Listen:          c.Listen,
-		MemoryBytes:     c.MemoryBytes(),
+		MemoryBytes:     memory,
 		MaxBodyBytes:    int64(c.Limits.RequestBody),
 		TransitionDelay: c.TransitionDelay,
 		DefaultAccount:  c.Account,
@@ -27,3 +31,19 @@ func serve(ctx context.Context, s Service) error {
 		Ready:           s.Ready,
 	})
 }
+
+// limitHeap keeps the garbage collector from letting the heap grow to twice the memory budget before
+// it looks: records are long-lived, so by its usual measure a full store would take twice its size.
+// Records hold no pointers, which makes the more frequent collections cheap. A limit that the user
+// set with GOMEMLIMIT stays.
+func limitHeap(budget int64) (restore func()) {
+	const overhead = 64 << 20 // connections, tables, the runtime
+	if old := debug.SetMemoryLimit(-1); old != unlimited {
+		return func() {}
+	}
+	debug.SetMemoryLimit(budget + budget/8 + overhead)
+	return func() { debug.SetMemoryLimit(unlimited) }
+}
+
+// unlimited is the memory limit of a process that has none.
+const unlimited = 1<<63 - 1

@@ -70,6 +70,9 @@ func TestTailMergesByArrival(t *testing.T) {
 			}
 		}
 		check(want, "--from", "trim-horizon", "--until-idle")
+		if f.early != nil {
+			t.Errorf("%q were read before their parents", f.early)
+		}
 		check(want, "--from", "TRIM_HORIZON", "--until-idle=0s")
 		check(want[:5], "--from", "trim-horizon", "--limit", "5")
 		check(want[9:], "--from", begin.Add(8500*time.Millisecond).UTC().Format(time.RFC3339Nano), "--until-idle")

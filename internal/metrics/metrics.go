@@ -41,6 +41,9 @@ type Metrics struct {
 	}
 }
 
+// NewRegistry returns an empty registry, for callers that need not know Prometheus otherwise.
+func NewRegistry() *prometheus.Registry { return prometheus.NewRegistry() }
+
 // New registers every metric, and those of the Go runtime and the process, in reg. It fails when
 // one of them is registered there already.
 func New(reg prometheus.Registerer, build Build) (*Metrics, error) {
