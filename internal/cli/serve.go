@@ -5,8 +5,6 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/headrace/headrace/internal/metrics"
 	"github.com/headrace/headrace/internal/server"
 )
@@ -26,8 +24,8 @@ func serve(ctx context.Context, s Service) error {
 		Caps:            server.Caps{Streams: c.Limits.Streams, Shards: c.Limits.Shards},
 		DrainTimeout:    c.DrainTimeout,
 		Logger:          s.Logger,
-		Registry:        prometheus.NewRegistry(),
-		Build:           metrics.Build{Version: s.Build.version(), Commit: s.Build.Commit, GoVersion: runtime.Version()},
+		Registry:        metrics.NewRegistry(),
+		Build:           metrics.Build{Version: s.Build.version(), Commit: s.Build.commit(), GoVersion: runtime.Version()},
 		Ready:           s.Ready,
 	})
 }
