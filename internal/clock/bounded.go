@@ -9,9 +9,8 @@ const (
 	// jumpStep is how far a wall clock may jump ahead of elapsed time and be believed at once. It
 	// covers the corrections a time daemon makes.
 	jumpStep = time.Minute
-	// jumpRate is how many seconds of a larger jump are believed a second. At 4, a machine that
-	// slept a night is right again in two hours, and a clock that is years ahead takes five hours
-	// to age a day's records: time for the alarm to be read.
+	// jumpRate is how many seconds of a larger jump are believed a second. At 4, a clock that is
+	// years ahead takes five hours to age a day's records: time for the alarm to be read.
 	jumpRate = 4
 )
 
@@ -24,19 +23,22 @@ const (
 // in any real time d it rises by at most d + jumpStep + jumpRate·d. While it lags, arrival times
 // are early and retention is late, which loses nothing.
 //
-// Refusing jumps altogether was the alternative; but a monotonic clock stands still while a
-// machine sleeps, so a jump is often the truth. Steps back are followed at once, and so is the
-// first reading: after a restart the wall clock is all there is. Readings without a monotonic part
-// (Manual) never count as jumps.
+// A machine that was suspended is not a clock gone wrong: its monotonic clock stood still. On Linux
+// and macOS the time it slept can be asked for and counts as elapsed; elsewhere it is a jump, and
+// refusing jumps altogether was therefore no alternative. Steps back are followed at once, and so is
+// the first reading: after a restart the wall clock is all there is. Readings without a monotonic
+// part (Manual) never count as jumps.
 //
 // It is safe for concurrent use.
 type Bounded struct {
 	source Clock
 	onJump func(ahead time.Duration)
+	slept  func() time.Duration
 
 	mu struct {
 		sync.Mutex
 		reading time.Time
+		slept   time.Duration // what slept said when it was last asked
 		state   bound
 	}
 }
@@ -46,7 +48,13 @@ type Bounded struct {
 // ahead; it is called again only after the clock has caught up. It runs in the goroutine that read
 // the clock and must return quickly.
 func NewBounded(source Clock, onJump func(ahead time.Duration)) *Bounded {
-	return &Bounded{source: source, onJump: onJump}
+	return newBounded(source, onJump, machineSlept)
+}
+
+func newBounded(source Clock, onJump func(ahead time.Duration), slept func() time.Duration) *Bounded {
+	b := &Bounded{source: source, onJump: onJump, slept: slept}
+	b.mu.slept = slept()
+	return b
 }
 
 // Now returns the believed time. It carries no monotonic reading.
@@ -72,6 +80,11 @@ func (b *Bounded) read() (now time.Time, ahead time.Duration, alarm bool) {
 	// Read under the lock: readings taken in one order and judged in another would look like jumps.
 	reading := b.source.Now()
 	elapsed := reading.Sub(b.mu.reading)
+	if b.mu.state.doubts(reading.Round(0), elapsed) {
+		slept := b.slept() // asked for only now: it costs two system calls
+		elapsed += max(0, slept-b.mu.slept)
+		b.mu.slept = slept
+	}
 	was := b.mu.state.behind
 	b.mu.reading = reading
 	now = b.mu.state.step(reading.Round(0), elapsed)
@@ -88,6 +101,13 @@ type bound struct {
 	// behind is the part of a jump not believed yet.
 	behind  time.Duration
 	started bool
+}
+
+// doubts reports whether step would not believe the whole of a reading.
+func (b *bound) doubts(wall time.Time, elapsed time.Duration) bool {
+	next := *b
+	next.step(wall, elapsed)
+	return next.behind > 0
 }
 
 // step returns the believed time when the wall clock shows wall, elapsed after the last step.

@@ -160,6 +160,38 @@ func TestBoundedAlarmsOnce(t *testing.T) {
 	})
 }
 
+// TestBoundedBelievesSleep plants the same state, but the machine slept for the hour.
+func TestBoundedBelievesSleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slept, asked := time.Duration(0), 0
+		b := newBounded(System{}, func(ahead time.Duration) { t.Errorf("alarm: %v ahead", ahead) }, func() time.Duration {
+			asked++
+			return slept
+		})
+		b.Now()
+		b.Now()
+		if asked != 1 {
+			t.Errorf("asked %d times for the time slept; want once, at the start", asked)
+		}
+		b.mu.state.believed = b.mu.state.believed.Add(-time.Hour)
+		slept = time.Hour
+		if got, want := b.Now(), time.Now(); !got.Equal(want) {
+			t.Errorf("Now() after an hour's sleep = %v, want %v", got, want)
+		}
+		b.mu.state.believed = b.mu.state.believed.Add(-time.Minute)
+		if b.Now(); b.Behind() != 0 {
+			t.Errorf("Behind() = %v after a minute's jump, want 0: sleep uses no budget", b.Behind())
+		}
+	})
+}
+
+func TestMachineSlept(t *testing.T) {
+	first := machineSlept()
+	if second := machineSlept(); first < -time.Second || second < first-time.Second {
+		t.Errorf("machineSlept() = %v, then %v; want a time that does not fall", first, second)
+	}
+}
+
 func TestBoundedConcurrently(t *testing.T) {
 	b := NewBounded(System{}, func(ahead time.Duration) { t.Errorf("alarm: %v ahead", ahead) })
 	var wg sync.WaitGroup
