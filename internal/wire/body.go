@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	// firstStep is the most memory a request gets for announcing a body: from there its buffer
-	// grows with what has arrived.
+	// firstStep is the most memory a request gets before that much of its body has arrived.
 	firstStep = 64 << 10
 	// growth is how many times larger each next buffer is.
 	growth = 4
@@ -65,10 +64,12 @@ func (s *source) Read(p []byte) (int, error) {
 // deadlineIn returns the machine's time d from now: sockets do not follow an injected clock.
 func deadlineIn(d time.Duration) time.Time { return clock.System{}.Now().Add(d) }
 
-// readBody reads the whole body into x.body, decompressed. The memory for it is taken from the
-// budget first: for an announced length at once, else step by step as it arrives. The buffer itself
-// always grows with what has arrived, so an announced length alone holds no memory, unless a
-// buffer of the right size lies idle anyway.
+// readBody reads the whole body into x.body, decompressed. Memory is taken from the budget first, in
+// three steps: the smallest buffer for whoever announces a body, firstStep for who fills that, and
+// then all that was announced at once. So clients that announce much and send nothing leave the
+// memory to others, and of those that do send, none waits for memory half way while it holds what
+// others wait for. Bodies of unknown length take it as they come. The buffer itself always grows with
+// what has arrived, unless one of the right size lies idle anyway.
 func (x *exchange) readBody() error {
 	declared := x.r.ContentLength
 	if declared == 0 {
@@ -81,7 +82,7 @@ func (x *exchange) readBody() error {
 	if encoded {
 		declared = -1
 	}
-	if err := x.openBody(declared); err != nil {
+	if err := x.openBody(); err != nil {
 		return err
 	}
 	var from io.Reader = &x.src
@@ -96,20 +97,13 @@ func (x *exchange) readBody() error {
 	return x.fill(from, declared)
 }
 
-// openBody reserves memory for a body of the declared length, or the first step of one whose length
-// is unknown, finds the first buffer and starts the client's time.
-func (x *exchange) openBody(declared int64) error {
-	want := int64(firstStep)
-	if declared > 0 {
-		want = declared
-	}
-	if err := x.reserve(bufferSize(want)); err != nil {
+// openBody reserves the first memory, finds the first buffer and starts the client's time.
+func (x *exchange) openBody() error {
+	if err := x.reserve(minBuffer); err != nil {
 		return err
 	}
 	x.src.begin(x.h.cfg.BodyTimeout)
-	if x.body = x.h.buffers.borrow(want); x.body == nil {
-		x.body = x.h.buffers.get(min(want, firstStep))
-	}
+	x.body = x.h.buffers.get(minBuffer)
 	return nil
 }
 
@@ -145,14 +139,23 @@ func (x *exchange) fill(from io.Reader, declared int64) error {
 
 // growBody moves the body to a larger buffer.
 func (x *exchange) growBody(declared int64) error {
-	size := min(bufferSize(x.h.cfg.MaxBody+1), growth*int64(cap(x.body)))
+	size := max(firstStep, min(bufferSize(x.h.cfg.MaxBody+1), growth*int64(cap(x.body))))
+	share := size
 	if declared > 0 {
 		size = min(size, bufferSize(declared))
+		share = size
+		if int64(cap(x.body)) >= firstStep {
+			share = bufferSize(declared)
+		}
 	}
-	if err := x.reserve(size); err != nil {
+	if err := x.reserve(share); err != nil {
 		return err
 	}
-	larger := x.h.buffers.get(size)[:len(x.body)]
+	larger := x.h.buffers.borrow(share)
+	if larger == nil {
+		larger = x.h.buffers.get(size)
+	}
+	larger = larger[:len(x.body)]
 	copy(larger, x.body)
 	x.h.buffers.put(x.body)
 	x.body = larger

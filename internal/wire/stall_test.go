@@ -141,8 +141,8 @@ func TestStalledBodyIsCut(t *testing.T) {
 		p.announce("Echo", 1<<20)
 		p.send(`{"Name":`)
 		synctest.Wait()
-		if got := h.budget.held(); got != 1<<20 {
-			t.Errorf("while the body is missing %d bytes are held, want 1 MiB", got)
+		if got := h.budget.held(); got != minBuffer {
+			t.Errorf("while the body is missing %d bytes are held, want %d", got, minBuffer)
 		}
 		status, body := p.receive()
 		if status != 408 || !strings.Contains(body, `"RequestTimeoutException"`) {
@@ -182,6 +182,27 @@ func TestStalledBodiesHoldNoMemory(t *testing.T) {
 	})
 }
 
+// Whoever only announces bodies leaves the memory to those who send some.
+func TestAnnouncedBodiesLeaveRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fakeConfig()
+		c.Memory = 1 << 20
+		h := NewHandler(c)
+		dial := serveBubble(t, h)
+		for range 100 {
+			dial().announce("Echo", 10<<20)
+		}
+		synctest.Wait()
+		start := time.Now()
+		p := dial()
+		p.announce("Echo", 100_000)
+		p.send(`{"Name":"x"}` + strings.Repeat(" ", 100_000-12))
+		if status, body := p.receive(); status != 200 || time.Since(start) != 0 {
+			t.Errorf("beside 100 stalled clients: got %d %s after %v, want 200 at once", status, body, time.Since(start))
+		}
+	})
+}
+
 func TestMemoryIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fakeConfig()
@@ -190,6 +211,7 @@ func TestMemoryIsShared(t *testing.T) {
 		dial := serveBubble(t, h)
 		hog := dial()
 		hog.announce("Echo", 10<<20) // more than there is takes all there is
+		hog.send(strings.Repeat(" ", firstStep+1))
 		synctest.Wait()
 
 		start := time.Now()
