@@ -74,7 +74,8 @@ func (a *App) streamMerge(t *Target) *cobra.Command {
 		Use:   "merge STREAM SHARD [ADJACENT-SHARD]",
 		Short: "Merge two adjacent shards into one",
 		Long: `Merge two shards whose ranges of hash keys touch into one. Without a second shard it is
-the open one above the first, or the one below if the first is the highest.`,
+the open one above the first, or the one below if the first is the highest. Of two shards
+the one with the lower hash keys is named first.`,
 		Example: `  headrace stream merge clicks shardId-000000000001 shardId-000000000002 --wait
   headrace stream merge clicks shardId-000000000001`,
 		Args: arguments("STREAM", "SHARD", "[ADJACENT-SHARD]"),
@@ -96,6 +97,9 @@ the open one above the first, or the one below if the first is the highest.`,
 				return fmt.Errorf("merge shard %s: %w", args[1], err)
 			}
 			args = append(args, adjacent)
+			if above(shards, args[1], args[2]) { // the service wants the lower one first
+				args[1], args[2] = args[2], args[1]
+			}
 		}
 		_, err = c.MergeShards(cmd.Context(), &kinesis.MergeShardsInput{
 			StreamName: &args[0], ShardToMerge: &args[1], AdjacentShardToMerge: &args[2],
@@ -162,6 +166,13 @@ func hashKeys(shards []types.Shard, id string) (start, end record.HashKey, err e
 	start, errStart := record.ParseHashKey(text(shards[i].HashKeyRange.StartingHashKey))
 	end, errEnd := record.ParseHashKey(text(shards[i].HashKeyRange.EndingHashKey))
 	return start, end, errors.Join(errStart, errEnd)
+}
+
+// above reports whether shard a's hash keys lie above b's; it does not when either is unknown.
+func above(shards []types.Shard, a, b string) bool {
+	startA, _, errA := hashKeys(shards, a)
+	startB, _, errB := hashKeys(shards, b)
+	return errA == nil && errB == nil && startA.Compare(startB) > 0
 }
 
 // neighbour returns the open shard right above the named one, or right below if there is none above.

@@ -44,7 +44,7 @@ func TestStreamCommands(t *testing.T) {
 			"stream split logs "+lower+" -o ndjson",
 			"stream split logs "+lower+" --at 7",
 			"stream split logs shardId-9",
-			"stream merge logs "+lower,
+			"stream merge logs "+lower, "stream merge logs shardId-000000000004",
 			"stream merge logs a b -o json",
 		)
 		golden(t, "stream.txt", got+strings.Join(f.calls, "\n")+"\n")
