@@ -1,0 +1,318 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/headrace/headrace/internal/binarytest"
+	"github.com/headrace/headrace/internal/samplelog"
+	"github.com/headrace/headrace/internal/testpoll"
+)
+
+// patience bounds everything a script waits for. Only the stalled clients need more.
+const patience = 20 * time.Second
+
+// world is what one script has started.
+type world struct {
+	tb      testing.TB
+	server  *binarytest.Server
+	held    map[string]*rawConn // by name, of hold
+	stalled []*rawConn          // of stall and hoard
+	pipes   map[string]*os.File // by name, of pour
+}
+
+type worldKey struct{}
+
+func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+
+// close lets go of all clients and stops the server, which must exit cleanly unless the script took
+// care of its end.
+func (w *world) close() {
+	for _, c := range w.stalled {
+		c.close()
+	}
+	for _, c := range w.held {
+		c.close()
+	}
+	for _, p := range w.pipes {
+		_ = p.Close()
+	}
+	if w.server == nil {
+		return
+	}
+	if err := w.server.Stop(); err != nil {
+		w.tb.Errorf("the server did not stop cleanly: %v", err)
+	}
+	if w.tb.Failed() {
+		w.tb.Logf("the server said:\n%s", w.server.Output())
+	}
+}
+
+// running returns the script's server, which must have been started.
+func (w *world) running(ts *testscript.TestScript) *binarytest.Server {
+	if w.server == nil {
+		ts.Fatalf("no server is running; start one with: server")
+	}
+	return w.server
+}
+
+// usage fails a script that calls a command wrongly.
+func usage(ts *testscript.TestScript, ok bool, text string) {
+	if !ok {
+		ts.Fatalf("usage: %s", text)
+	}
+}
+
+// server [flags]
+//
+// Starts `headrace dev` with the flags on a free port and points the script's AWS clients at it. It
+// is stopped at the script's end, and must then exit with code 0.
+func server(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	usage(ts, !neg && w.server == nil, "server [flags], once")
+	s, err := binarytest.Launch(binary, args...)
+	ts.Check(err)
+	w.server = s
+	ts.Setenv("AWS_ENDPOINT_URL", s.Endpoint)
+	ts.Setenv("ADDRESS", strings.TrimPrefix(s.Endpoint, "http://"))
+	ts.Setenv("AWS_ACCESS_KEY_ID", "test")
+	ts.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	ts.Setenv("AWS_REGION", "us-east-1")
+}
+
+// stop
+//
+// Is signal and exits in one.
+func stop(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 0, "stop")
+	signal(ts, false, nil)
+	exits(ts, false, nil)
+}
+
+// signal
+//
+// Sends SIGTERM and does not wait.
+func signal(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 0, "signal")
+	ts.Check(worldOf(ts).running(ts).Signal(syscall.SIGTERM))
+}
+
+// exits
+//
+// Waits until the server, which got a signal, is gone: the exit code must be 0. What it wrote is then
+// stdout.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 0, "exits")
+	w := worldOf(ts)
+	s := w.running(ts)
+	w.server = nil
+	err := s.Wait(patience)
+	_, _ = ts.Stdout().Write([]byte(s.Output()))
+	ts.Check(err)
+}
+
+// terminate
+//
+// Sends SIGTERM until the server is gone, which the signal must have ended: it did not exit by
+// itself. One more signal is enough; it is repeated because nobody outside can tell when the
+// program has seen the first.
+func terminate(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 0, "terminate")
+	w := worldOf(ts)
+	s := w.running(ts)
+	testpoll.Until(failing{w.tb, ts}, patience, func() bool {
+		ts.Check(s.Signal(syscall.SIGTERM))
+		return s.Exited()
+	}, "the server to end")
+	var exit *exec.ExitError
+	if err := s.Wait(patience); !errors.As(err, &exit) || exit.ExitCode() != -1 {
+		ts.Fatalf("the server ended with %v; want: ended by a signal", err)
+	}
+	w.server = nil
+}
+
+// refused
+//
+// Waits until the server takes no connections any more.
+func refused(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 0, "refused")
+	w := worldOf(ts)
+	s := w.running(ts)
+	testpoll.Until(failing{w.tb, ts}, patience, func() bool {
+		c, err := dial(s.Endpoint)
+		if err == nil {
+			c.close()
+		}
+		return err != nil
+	}, "connections to be refused")
+}
+
+// fails CODE PATTERN arguments
+//
+// Runs headrace, which must exit with the code, print the pattern, and print no more than one line
+// about it on stderr.
+func fails(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 2, "fails CODE PATTERN arguments")
+	err := ts.Exec("headrace", args[2:]...)
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		ts.Fatalf("headrace did not run: %v", err)
+	}
+	if exit == nil || strconv.Itoa(exit.ExitCode()) != args[0] {
+		ts.Fatalf("headrace ended with %v; want exit code %s", err, args[0])
+	}
+	said := ts.ReadFile("stderr")
+	if !strings.HasPrefix(said, "headrace: ") || strings.Count(said, "\n") != 1 {
+		ts.Fatalf("an error is one line that begins with headrace:, got:\n%s", said)
+	}
+	if !pattern(ts, args[1]).MatchString(said) {
+		ts.Fatalf("the error does not match %q:\n%s", args[1], said)
+	}
+}
+
+// eventually PATTERN arguments
+//
+// Runs headrace, which must succeed, until its output matches the pattern. The transcript shows the
+// last run.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 1, "eventually PATTERN arguments")
+	want := pattern(ts, args[0])
+	testpoll.Until(failing{worldOf(ts).tb, ts}, patience, func() bool {
+		cmd := exec.Command(binary, args[1:]...)
+		for _, name := range []string{"HOME", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"} {
+			cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+		}
+		out, err := cmd.Output()
+		ts.Check(err)
+		return want.Match(out)
+	}, "output like "+args[0])
+	ts.Check(ts.Exec("headrace", args[1:]...))
+}
+
+// pattern compiles a pattern as the scripts' stdout command does: ^ and $ stand for a line's ends.
+func pattern(ts *testscript.TestScript, text string) *regexp.Regexp {
+	p, err := regexp.Compile("(?m)" + text)
+	ts.Check(err)
+	return p
+}
+
+// failing makes a failure of testpoll.Until one of the script's line.
+type failing struct {
+	testing.TB
+	ts *testscript.TestScript
+}
+
+// Helper does nothing: the line that fails is the script's.
+func (failing) Helper() {}
+
+// Fatalf fails the script and does not return.
+func (f failing) Fatalf(format string, args ...any) { f.ts.Fatalf(format, args...) }
+
+// samplelog FILE
+//
+// Writes an access log: the one HEADRACE_SAMPLE_LOG names, or a generated one.
+func sampleLog(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "samplelog FILE")
+	log, source, err := samplelog.Load()
+	ts.Check(err)
+	ts.Logf("%d lines of %s", bytes.Count(log, []byte("\n")), source)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), log, 0o600))
+}
+
+// pour PIPE [FILE FROM TO]
+//
+// Writes the lines FROM to TO, counted from 1 and both included, of the file into a named pipe, which
+// stays open; without a file it ends the pipe.
+func pour(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && (len(args) == 1 || len(args) == 4), "pour PIPE [FILE FROM TO]")
+	w := worldOf(ts)
+	pipe := w.pipes[args[0]]
+	if len(args) == 1 {
+		ts.Check(pipe.Close())
+		delete(w.pipes, args[0])
+		return
+	}
+	if pipe == nil {
+		var err error
+		pipe, err = os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY, 0) // returns once there is a reader
+		ts.Check(err)
+		w.pipes = map[string]*os.File{args[0]: pipe}
+	}
+	from, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	to, err := strconv.Atoi(args[3])
+	ts.Check(err)
+	lines := strings.SplitAfter(ts.ReadFile(args[1]), "\n")
+	_, err = pipe.WriteString(strings.Join(lines[from-1:min(to, len(lines))], ""))
+	ts.Check(err)
+}
+
+// keyorder WANT GOT
+//
+// Compares two files of lines whose first word is a key: each key has the same lines in the same
+// order in both. So nothing was lost, invented, changed or repeated either.
+func keyOrder(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "keyorder WANT GOT")
+	want, got := byKey(ts.ReadFile(args[0])), byKey(ts.ReadFile(args[1]))
+	wrong := 0
+	for key, lines := range want {
+		if got[key] != lines {
+			wrong++
+			if wrong == 1 {
+				ts.Logf("key %s, want:\n%sgot:\n%s", key, lines, got[key])
+			}
+		}
+		delete(got, key)
+	}
+	if wrong > 0 || len(got) > 0 {
+		ts.Fatalf("%d of %d keys have other lines or another order, %d keys are new", wrong, len(want), len(got))
+	}
+}
+
+// byKey returns the lines of every first word, in order.
+func byKey(text string) map[string]string {
+	lines := map[string][]string{}
+	for line := range strings.Lines(text) {
+		key, _, _ := strings.Cut(line, " ")
+		lines[key] = append(lines[key], line)
+	}
+	joined := map[string]string{}
+	for key, l := range lines {
+		joined[key] = strings.Join(l, "")
+	}
+	return joined
+}
+
+// footprint memory|binary MIB
+//
+// Fails when the server's resident memory, or the program's file, is larger than that many MiB.
+func footprint(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "footprint memory|binary MIB")
+	limit, err := strconv.ParseInt(args[1], 10, 32)
+	ts.Check(err)
+	size := int64(0)
+	switch args[0] {
+	case "memory":
+		size = residentMemory(ts, worldOf(ts).running(ts).Endpoint)
+	case "binary":
+		info, err := os.Stat(binary)
+		ts.Check(err)
+		size = info.Size()
+	default:
+		ts.Fatalf("footprint of %q is not known", args[0])
+	}
+	ts.Logf("%s: %d MiB", args[0], size>>20)
+	if size > limit<<20 {
+		ts.Fatalf("%s takes %d MiB; want at most %d", args[0], size>>20, limit)
+	}
+}

@@ -1,0 +1,291 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+const (
+	// authorization is a signature of the right form, which is all that `headrace dev` looks at.
+	authorization = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/kinesis/aws4_request, " +
+		"SignedHeaders=host;x-amz-date;x-amz-target, Signature=00000000000000000000000000000000000000000000000000000000000000ff"
+	target = "Kinesis_20131202."
+	// requestLimit is how long a request may take that nobody holds back.
+	requestLimit = 15 * time.Second
+)
+
+// http [-h2] METHOD PATH ['Name: value' ...]
+//
+// Sends a request without a body and prints the response: status line, headers in order of name,
+// an empty line, body. -h2 speaks HTTP/2 without TLS and with prior knowledge.
+func plainRequest(ts *testscript.TestScript, neg bool, args []string) {
+	version, args := httpVersion(args)
+	usage(ts, !neg && len(args) >= 2, "http [-h2] METHOD PATH ['Name: value' ...]")
+	request(ts, version, args[0], args[1], args[2:], "")
+}
+
+// call [-h2] OPERATION BODY ['Name: value' ...]
+//
+// Sends a signed call of a Kinesis operation as JSON and prints the response as http does. BODY is
+// the body itself, or @FILE. A header that is given replaces the one that would be sent, and
+// 'Name:' leaves it out.
+func call(ts *testscript.TestScript, neg bool, args []string) {
+	version, args := httpVersion(args)
+	usage(ts, !neg && len(args) >= 2, "call [-h2] OPERATION BODY ['Name: value' ...]")
+	headers := append([]string{
+		"Authorization: " + authorization,
+		"X-Amz-Date: 20260101T000000Z",
+		"X-Amz-Target: " + target + args[0],
+		"Content-Type: application/x-amz-json-1.1",
+	}, args[2:]...)
+	request(ts, version, http.MethodPost, "/", headers, bodyOf(ts, args[1]))
+}
+
+func httpVersion(args []string) (major int, rest []string) {
+	if len(args) > 0 && args[0] == "-h2" {
+		return 2, args[1:]
+	}
+	return 1, args
+}
+
+func bodyOf(ts *testscript.TestScript, arg string) string {
+	if file, ok := strings.CutPrefix(arg, "@"); ok {
+		return ts.ReadFile(file)
+	}
+	return arg
+}
+
+// request sends one request on a connection of its own and prints the response on stdout.
+func request(ts *testscript.TestScript, major int, method, path string, headers []string, body string) {
+	ctx, cancel := context.WithTimeout(context.Background(), requestLimit)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, worldOf(ts).running(ts).Endpoint+path, strings.NewReader(body))
+	ts.Check(err)
+	for _, h := range headers {
+		name, value, ok := strings.Cut(h, ":")
+		usage(ts, ok, "a header is 'Name: value'")
+		if value = strings.TrimSpace(value); value == "" {
+			r.Header.Del(name)
+		} else {
+			r.Header.Set(name, value)
+		}
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(major == 1)
+	protocols.SetUnencryptedHTTP2(major == 2)
+	client := &http.Client{Transport: &http.Transport{Protocols: protocols, DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	response, err := client.Do(r)
+	ts.Check(err)
+	show(ts, response)
+}
+
+func show(ts *testscript.TestScript, r *http.Response) {
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%s %s\n", r.Proto, r.Status)
+	names := make([]string, 0, len(r.Header))
+	for name := range r.Header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		fmt.Fprintf(ts.Stdout(), "%s: %s\n", name, strings.Join(r.Header[name], ", "))
+	}
+	fmt.Fprintf(ts.Stdout(), "\n%s\n", body)
+}
+
+// repeat N PATTERN call ...
+//
+// Makes the call up to N times, until what it prints matches the pattern.
+func repeat(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) > 4 && args[2] == "call", "repeat N PATTERN call ...")
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	want := pattern(ts, args[1])
+	for i := range n {
+		ts.Stdout().(*strings.Builder).Reset()
+		call(ts, false, args[3:])
+		if want.MatchString(ts.Stdout().(*strings.Builder).String()) {
+			ts.Logf("after %d calls", i+1)
+			return
+		}
+	}
+	ts.Fatalf("%d calls brought no output like %s", n, args[1])
+}
+
+// record FILE STREAM BYTES
+//
+// Writes the body of a PutRecord call that carries that many bytes of data.
+func recordFile(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 3, "record FILE STREAM BYTES")
+	size, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	data := base64.StdEncoding.EncodeToString(make([]byte, size))
+	body := fmt.Sprintf(`{"StreamName":%q,"PartitionKey":"k","Data":%q}`, args[1], data)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(body), 0o600))
+}
+
+// residentMemory asks the server how many bytes of memory it has.
+func residentMemory(ts *testscript.TestScript, endpoint string) int64 {
+	response, err := http.Get(endpoint + "/metrics")
+	ts.Check(err)
+	defer response.Body.Close()
+	page, err := io.ReadAll(response.Body)
+	ts.Check(err)
+	found := regexp.MustCompile(`(?m)^process_resident_memory_bytes (\S+)$`).FindSubmatch(page)
+	if found == nil {
+		ts.Fatalf("/metrics has no process_resident_memory_bytes")
+	}
+	size, err := strconv.ParseFloat(string(found[1]), 64)
+	ts.Check(err)
+	return int64(size)
+}
+
+// rawConn is one client's connection, with no more behaviour than its script gives it.
+type rawConn struct {
+	net.Conn
+	in   *bufio.Reader
+	rest string // of the request, of hold
+}
+
+func dial(endpoint string) (*rawConn, error) {
+	c, err := net.DialTimeout("tcp", strings.TrimPrefix(endpoint, "http://"), patience)
+	if err != nil {
+		return nil, err
+	}
+	return &rawConn{Conn: c, in: bufio.NewReaderSize(c, 512)}, nil
+}
+
+func (c *rawConn) close() { _ = c.Close() } // the other side may be gone
+
+// open connects and sends the header of a call with a body of that many bytes.
+func open(ts *testscript.TestScript, operation string, size int, more ...string) *rawConn {
+	c, err := dial(worldOf(ts).running(ts).Endpoint)
+	ts.Check(err)
+	_, err = fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\nX-Amz-Date: 20260101T000000Z\r\n"+
+		"X-Amz-Target: %s%s\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: %d\r\n%s\r\n", authorization, target, operation, size, strings.Join(more, ""))
+	ts.Check(err)
+	return c
+}
+
+// hold NAME OPERATION BODY
+//
+// Begins a call on a connection of its own and holds back the second half of its body. The server
+// has begun to read it when hold returns, because it said that it would.
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 3, "hold NAME OPERATION BODY")
+	body := bodyOf(ts, args[2])
+	c := open(ts, args[1], len(body), "Expect: 100-continue\r\n")
+	ts.Check(c.SetDeadline(time.Now().Add(requestLimit)))
+	proceed, err := http.ReadResponse(c.in, nil)
+	ts.Check(err)
+	if proceed.StatusCode != http.StatusContinue {
+		ts.Fatalf("the server does not want the body: %s", proceed.Status)
+	}
+	half := len(body) / 2
+	_, err = io.WriteString(c, body[:half])
+	ts.Check(err)
+	c.rest = body[half:]
+	worldOf(ts).held[args[0]] = c
+}
+
+// finish NAME
+//
+// Sends the rest of a held call and prints the response as http does.
+func finish(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	usage(ts, !neg && len(args) == 1 && w.held[args[0]] != nil, "finish NAME, which was held")
+	c := w.held[args[0]]
+	delete(w.held, args[0])
+	defer c.close()
+	ts.Check(c.SetDeadline(time.Now().Add(requestLimit)))
+	_, err := io.WriteString(c, c.rest)
+	ts.Check(err)
+	response, err := http.ReadResponse(c.in, nil)
+	ts.Check(err)
+	show(ts, response)
+}
+
+// stall N OPERATION BYTES [BODY]
+//
+// Opens N connections that begin a call, announce so many bytes of body, send BODY of them and then
+// nothing. Without an operation ("") they stop in the middle of the header.
+func stall(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && (len(args) == 3 || len(args) == 4), "stall N OPERATION BYTES [BODY]")
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	size, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	w := worldOf(ts)
+	for range n {
+		if args[1] == "" {
+			c, err := dial(w.running(ts).Endpoint)
+			ts.Check(err)
+			_, err = io.WriteString(c, "POST / HTTP/1.1\r\nHost: local")
+			ts.Check(err)
+			w.stalled = append(w.stalled, c)
+			continue
+		}
+		c := open(ts, args[1], size)
+		w.stalled = append(w.stalled, c)
+		if len(args) == 4 {
+			_, err := io.WriteString(c, bodyOf(ts, args[3]))
+			ts.Check(err)
+		}
+	}
+}
+
+// hoard N OPERATION BODY
+//
+// Opens N connections that make a call and read nothing of the response.
+func hoard(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 3, "hoard N OPERATION BODY")
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	body := bodyOf(ts, args[2])
+	w := worldOf(ts)
+	for range n {
+		c := open(ts, args[1], len(body))
+		w.stalled = append(w.stalled, c)
+		_, err := io.WriteString(c, body)
+		ts.Check(err)
+	}
+}
+
+// cut SECONDS
+//
+// Waits until the server has hung up on every stalled connection, within so many seconds.
+func cut(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "cut SECONDS")
+	seconds, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	w := worldOf(ts)
+	limit := time.Now().Add(time.Duration(seconds) * time.Second)
+	for i, c := range w.stalled {
+		ts.Check(c.SetReadDeadline(limit))
+		// What the server still sent is read, then its end of the connection.
+		if _, err := io.Copy(io.Discard, c.in); isTimeout(err) {
+			ts.Fatalf("connection %d of %d was not cut in %d s", i+1, len(w.stalled), seconds)
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	t, ok := err.(net.Error)
+	return ok && t.Timeout()
+}
