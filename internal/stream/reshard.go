@@ -12,13 +12,9 @@ const maxShards = 10_000
 // SplitShard splits a shard in two, the second of which starts at newStart, in decimal. The stream
 // is UPDATING until the children are open.
 func (s *Streams) SplitShard(ctx context.Context, sc Scope, ref Ref, shardID, newStart string) error {
-	e, _, err := s.find(sc, ref)
+	e, numbers, err := s.findShards(sc, ref, shardID)
 	if err != nil {
 		return err
-	}
-	number, ok := ParseShardID(shardID)
-	if !ok {
-		return noSuchShard(sc, e.name, shardID)
 	}
 	release, err := s.reserve(sc, usage{open: 1, held: 2})
 	limited := err
@@ -26,7 +22,7 @@ func (s *Streams) SplitShard(ctx context.Context, sc Scope, ref Ref, shardID, ne
 		defer release()
 	}
 	return s.begin(ctx, e, Updating, func(v *view, row *streamRow) error {
-		sh, err := s.reshardable(sc, v, number)
+		sh, err := s.reshardable(sc, v, numbers[0])
 		if err != nil {
 			return err
 		}
@@ -47,16 +43,9 @@ func (s *Streams) SplitShard(ctx context.Context, sc Scope, ref Ref, shardID, ne
 // MergeShards merges two adjacent shards; the second must lie right above the first. The stream is
 // UPDATING until the child is open.
 func (s *Streams) MergeShards(ctx context.Context, sc Scope, ref Ref, shardID, adjacentID string) error {
-	e, _, err := s.find(sc, ref)
+	e, numbers, err := s.findShards(sc, ref, shardID, adjacentID)
 	if err != nil {
 		return err
-	}
-	var numbers [2]int32
-	for i, id := range []string{shardID, adjacentID} {
-		var ok bool
-		if numbers[i], ok = ParseShardID(id); !ok {
-			return noSuchShard(sc, e.name, id)
-		}
 	}
 	release, err := s.reserve(sc, usage{held: 1})
 	limited := err
@@ -82,6 +71,24 @@ func (s *Streams) MergeShards(ctx context.Context, sc Scope, ref Ref, shardID, a
 		row.plan(mergeOp(a, b, row.NextShard))
 		return nil
 	})
+}
+
+// findShards is find that reads shard ids too. A text that is no shard id is told before a stream
+// that is not there.
+func (s *Streams) findShards(sc Scope, ref Ref, ids ...string) (*entry, []int32, error) {
+	e, _, err := s.find(sc, ref)
+	numbers := make([]int32, len(ids))
+	for i, id := range ids {
+		var ok bool
+		if numbers[i], ok = ParseShardID(id); ok {
+			continue
+		}
+		if err != nil {
+			return nil, nil, iteratorNotFound(sc, ref, id, 0, false, err)
+		}
+		return nil, nil, noSuchShard(sc, e.name, id)
+	}
+	return e, numbers, err
 }
 
 // plan puts an op into the row.
