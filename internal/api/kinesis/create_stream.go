@@ -1,0 +1,32 @@
+package kinesis
+
+// Compatible: StreamName, ShardCount, StreamModeDetails, Tags, MaxRecordSizeInKiB and every error.
+// Differs: with the default transition delay of 0 the stream is ACTIVE when the call returns;
+// WarmThroughputMiBps is refused, as AWS does for accounts without that commitment;
+// RecordDistributionStrategy takes USER_PARTITION_KEY only, on-demand streams included.
+// Test: internal/api/kinesis/testdata/create_stream.txt
+
+import (
+	"context"
+
+	"github.com/headrace/headrace/internal/awsapi/kinesis"
+	"github.com/headrace/headrace/internal/stream"
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+func (s *Service) createStream(ctx context.Context, call *shape.Call, in *kinesis.CreateStreamInput) error {
+	if in.RecordDistributionStrategy.Value == kinesis.RecordDistributionStrategyAuto {
+		return kinesis.InvalidArgumentException("RecordDistributionStrategy AUTO is not supported for stream %s.", in.StreamName)
+	}
+	create := stream.CreateInput{
+		Name:                in.StreamName,
+		ShardCount:          int(in.ShardCount.Value),
+		Tags:                in.Tags,
+		MaxRecordKiB:        int(in.MaxRecordSizeInKiB.Value),
+		WarmThroughputMiBps: int(in.WarmThroughputMiBps.Value),
+	}
+	if in.StreamModeDetails != nil {
+		create.Mode = stream.Mode(in.StreamModeDetails.StreamMode)
+	}
+	return answer(s.streams.CreateStream(ctx, scope(call), create))
+}

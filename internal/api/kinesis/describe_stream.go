@@ -1,0 +1,35 @@
+package kinesis
+
+// Compatible: every parameter and error; shards in pages of at most 100 after ExclusiveStartShardId.
+// Differs: EnhancedMonitoring is empty and EncryptionType NONE while neither can be turned on.
+// Test: internal/api/kinesis/testdata/describe_stream.txt
+
+import (
+	"context"
+
+	"github.com/headrace/headrace/internal/awsapi/kinesis"
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+func (s *Service) describeStream(_ context.Context, call *shape.Call, in *kinesis.DescribeStreamInput, out *kinesis.DescribeStreamOutput) error {
+	d, err := s.streams.DescribeStream(scope(call), ref(in.StreamName, in.StreamARN), in.ExclusiveStartShardId.Value, int(in.Limit.Value))
+	if err != nil {
+		return answer(err)
+	}
+	o := &out.StreamDescription
+	o.StreamName, o.StreamARN = d.Name, d.ARN
+	o.StreamStatus = kinesis.StreamStatus(d.Status)
+	o.StreamModeDetails = &kinesis.StreamModeDetails{StreamMode: kinesis.StreamMode(d.Mode)}
+	o.Shards = shards(d.Shards)
+	o.HasMoreShards = d.HasMoreShards
+	o.RetentionPeriodHours = int32(d.RetentionHours)
+	o.StreamCreationTimestamp = shape.Timestamp(d.Created)
+	o.EnhancedMonitoring = noEnhancedMonitoring()
+	o.EncryptionType = shape.Some(kinesis.EncryptionTypeNone)
+	return nil
+}
+
+// noEnhancedMonitoring is AWS's way to say that no shard-level metric is on: one empty set.
+func noEnhancedMonitoring() []kinesis.EnhancedMetrics {
+	return []kinesis.EnhancedMetrics{{ShardLevelMetrics: []kinesis.MetricsName{}}}
+}

@@ -1,0 +1,37 @@
+package kinesis
+
+// Compatible: every parameter and error.
+// Differs: ConsumerCount is 0, EnhancedMonitoring empty and EncryptionType NONE while none of them
+// can be turned on; StreamId, ChannelCount and WarmThroughput are absent; RecordDistributionStrategy
+// is USER_PARTITION_KEY for every on-demand stream.
+// Test: internal/api/kinesis/testdata/describe_stream_summary.txt
+
+import (
+	"context"
+
+	"github.com/headrace/headrace/internal/awsapi/kinesis"
+	"github.com/headrace/headrace/internal/stream"
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+func (s *Service) describeStreamSummary(_ context.Context, call *shape.Call, in *kinesis.DescribeStreamSummaryInput, out *kinesis.DescribeStreamSummaryOutput) error {
+	d, err := s.streams.DescribeStreamSummary(scope(call), ref(in.StreamName, in.StreamARN))
+	if err != nil {
+		return answer(err)
+	}
+	o := &out.StreamDescriptionSummary
+	o.StreamName, o.StreamARN = d.Name, d.ARN
+	o.StreamStatus = kinesis.StreamStatus(d.Status)
+	o.StreamModeDetails = &kinesis.StreamModeDetails{StreamMode: kinesis.StreamMode(d.Mode)}
+	o.RetentionPeriodHours = int32(d.RetentionHours)
+	o.StreamCreationTimestamp = shape.Timestamp(d.Created)
+	o.EnhancedMonitoring = noEnhancedMonitoring()
+	o.EncryptionType = shape.Some(kinesis.EncryptionTypeNone)
+	o.OpenShardCount = int32(d.OpenShards)
+	o.ConsumerCount = shape.Some[int32](0)
+	o.MaxRecordSizeInKiB = shape.Some(int32(d.MaxRecordKiB))
+	if d.Mode == stream.OnDemand {
+		o.RecordDistributionStrategy = shape.Some(kinesis.RecordDistributionStrategyUserPartitionKey)
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+package kinesis
+
+// Compatible: every parameter and error; at most 10,000 records and 10 MiB; MillisBehindLatest from
+// now; ChildShards with ParentShards, and no NextShardIterator, exactly at a closed shard's end.
+// Differs: no limit of five calls or 2 MiB a second a shard.
+// Test: internal/api/kinesis/testdata/get_records.txt, TestGetRecordsAllocations
+
+import (
+	"context"
+	"time"
+
+	"github.com/headrace/headrace/internal/awsapi/kinesis"
+	"github.com/headrace/headrace/internal/metrics"
+	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/stream"
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+// getBuffers is what an answer of GetRecords lives in until it is sent.
+type getBuffers struct {
+	service *Service
+	records *stream.Records
+	digits  []byte // of the page's sequence numbers, one after the other
+	// done is release bound once, so that a call does not allocate it.
+	done func()
+}
+
+// release returns the page to storage and the buffers to their pool, after the answer was sent.
+func (b *getBuffers) release() {
+	b.records.Release()
+	b.records = nil
+	b.service.gets.Put(b)
+}
+
+func (s *Service) getRecords(ctx context.Context, call *shape.Call, in *kinesis.GetRecordsInput, out *kinesis.GetRecordsOutput) error {
+	begin := s.clock.Now()
+	records, err := s.streams.GetRecords(ctx, scope(call), in.StreamARN.Value, in.ShardIterator, int(in.Limit.Value))
+	if err != nil {
+		return answer(err)
+	}
+	b := s.gets.Get().(*getBuffers)
+	if b.done == nil {
+		b.done = b.release
+	}
+	b.records = records
+	call.OnDone(b.done)
+	if in.DryRun.Value {
+		return dryRun()
+	}
+	size := b.fill(out)
+	out.MillisBehindLatest = shape.Some(records.MillisBehind)
+	out.NextShardIterator = some(records.Next)
+	for _, c := range records.Children {
+		out.ChildShards = append(out.ChildShards, kinesis.ChildShard{ShardId: c.ID, ParentShards: c.Parents, HashKeyRange: hashKeyRange(c.HashKeyRange)})
+	}
+	s.countGet(call, begin, records, size)
+	return nil
+}
+
+// countGet counts a call that was answered.
+func (s *Service) countGet(call *shape.Call, begin time.Time, records *stream.Records, size int) {
+	now := s.clock.Now()
+	get := metrics.Get{Success: true, Records: len(records.Page.Records), Bytes: size, Latency: now.Sub(begin)}
+	if n := len(records.Page.Records); n > 0 && records.MillisBehind > 0 {
+		get.IteratorAge = now.Sub(records.Page.Records[n-1].ArrivalTime.Time())
+	}
+	s.metrics.Stream(metrics.StreamID{Account: call.Account, Region: call.Region, Name: records.Stream}).GetRecords(get)
+}
+
+// fill writes the page's records to out without an allocation a record, and returns their bytes.
+func (b *getBuffers) fill(out *kinesis.GetRecordsOutput) (size int) {
+	page := b.records.Page.Records
+	b.digits = b.digits[:0]
+	for i := range page {
+		b.digits = b.records.Sequence(i).Append(b.digits)
+	}
+	numbers := string(b.digits) // one string for all: each record's is a part of it
+	for i := range page {
+		r := &page[i]
+		out.Records = append(out.Records, kinesis.Record{
+			SequenceNumber:              numbers[i*record.SequenceDigits:][:record.SequenceDigits],
+			ApproximateArrivalTimestamp: shape.Some(shape.Timestamp(r.ArrivalTime)),
+			Data:                        r.Data,
+			PartitionKey:                shape.Some(r.PartitionKey),
+		})
+		size += r.Size()
+	}
+	return size
+}

@@ -1,0 +1,75 @@
+package kinesis
+
+// Compatible: every parameter and error; SequenceNumberForOrdering is checked, and kept anyway.
+// Differs: no limit of 1 MiB or 1,000 records a second a shard.
+// Test: internal/api/kinesis/testdata/put_record.txt
+
+import (
+	"context"
+
+	"github.com/headrace/headrace/internal/awsapi/kinesis"
+	"github.com/headrace/headrace/internal/metrics"
+	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/stream"
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+func (s *Service) putRecord(ctx context.Context, call *shape.Call, in *kinesis.PutRecordInput, out *kinesis.PutRecordOutput) error {
+	begin := s.clock.Now()
+	if !in.PartitionKey.Set {
+		return missing("partitionKey")
+	}
+	rec, err := entry(in.PartitionKey.Value, in.ExplicitHashKey, in.Data)
+	if err != nil {
+		return answer(err)
+	}
+	r := ref(in.StreamName, in.StreamARN)
+	if in.DryRun.Value {
+		if err := s.streams.CheckPut(ctx, scope(call), r, rec, in.SequenceNumberForOrdering.Value); err != nil {
+			return answer(err)
+		}
+		return dryRun()
+	}
+	result, err := s.streams.Put(ctx, scope(call), r, rec, in.SequenceNumberForOrdering.Value)
+	meter := s.meter(call, r)
+	if err != nil {
+		put := metrics.Put{Records: 1, Latency: s.clock.Now().Sub(begin)}
+		put.Throttled, put.Failed = blame(err)
+		meter.PutRecord(put)
+		return answer(err)
+	}
+	meter.PutRecord(metrics.Put{Records: 1, Successful: 1, Bytes: rec.Size(), Latency: s.clock.Now().Sub(begin)})
+	out.ShardId = result.ShardID
+	out.SequenceNumber = result.Sequence.String()
+	return nil
+}
+
+// entry makes a record of a request's members, which it goes on aliasing.
+func entry(key string, explicit shape.Opt[string], data []byte) (record.Entry, error) {
+	e := record.Entry{PartitionKey: key, Data: data}
+	if explicit.Set {
+		h, err := stream.ParseExplicitHashKey(explicit.Value)
+		if err != nil {
+			return e, err
+		}
+		e.ExplicitHashKey, e.HasExplicitHashKey = h, true
+	}
+	return e, nil
+}
+
+// missing is what AWS says of a required member; the model leaves PartitionKey optional because
+// streams that distribute records by themselves need none, and there are none of those here.
+func missing(path string) error {
+	return kinesis.ValidationException("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", path)
+}
+
+// blame counts a record that was refused: for throughput, or by a fault of ours.
+func blame(err error) (throttled, failed int) {
+	switch kindOf(err) {
+	case stream.Throughput:
+		return 1, 0
+	case stream.Internal:
+		return 0, 1
+	}
+	return 0, 0
+}

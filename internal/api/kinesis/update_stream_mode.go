@@ -1,0 +1,21 @@
+package kinesis
+
+// Compatible: StreamARN, StreamModeDetails and every error.
+// Differs: WarmThroughputMiBps is refused, as AWS does for accounts without that commitment; no limit
+// of two changes a day.
+// Test: internal/api/kinesis/testdata/update_stream_mode.txt
+
+import (
+	"context"
+
+	"github.com/headrace/headrace/internal/awsapi/kinesis"
+	"github.com/headrace/headrace/internal/stream"
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+func (s *Service) updateStreamMode(ctx context.Context, call *shape.Call, in *kinesis.UpdateStreamModeInput) error {
+	if in.WarmThroughputMiBps.Value > 0 {
+		return kinesis.ValidationException("Request is invalid. Warm throughput is not enabled for account %s.", call.Account)
+	}
+	return answer(s.streams.UpdateStreamMode(ctx, scope(call), stream.Ref{ARN: in.StreamARN}, stream.Mode(in.StreamModeDetails.StreamMode)))
+}
