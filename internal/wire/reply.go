@@ -114,7 +114,7 @@ func (x *exchange) sendEncoded(status int) {
 	x.h.buffers.put(buf)
 }
 
-// send writes the response. The client has WriteTimeout, and longer for longer bodies, to take it.
+// send writes the response.
 func (x *exchange) send(status int, content Formats, body []byte) {
 	h := x.w.Header()
 	if content == 0 {
@@ -125,10 +125,25 @@ func (x *exchange) send(status int, content Formats, body []byte) {
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	x.event.Status, x.event.BytesIn, x.event.BytesOut = status, x.src.n, int64(len(body))
 	x.replied = true
-	grace := x.h.cfg.WriteTimeout + time.Duration(len(body))*time.Second/minRate
-	_ = x.control.SetWriteDeadline(deadlineIn(grace)) // a transport without deadlines has none to set
+	whole := deadlineIn(x.h.cfg.WriteTimeout + time.Duration(len(body))*time.Second/minRate)
+	x.allow(whole)
 	x.w.WriteHeader(status)
-	if len(body) > 0 {
-		_, _ = x.w.Write(body) // the client is gone: nobody to tell
+	for len(body) > 0 {
+		part := body[:min(len(body), 4*minRate)]
+		x.allow(whole)
+		if _, err := x.w.Write(part); err != nil {
+			return // the client is gone: nobody to tell
+		}
+		body = body[len(part):]
 	}
+}
+
+// allow gives the client WriteTimeout to take the next part of the response, so that one that stalls
+// is cut at once, and until whole to take all of it, so that one that trickles is cut in the end.
+func (x *exchange) allow(whole time.Time) {
+	part := deadlineIn(x.h.cfg.WriteTimeout)
+	if part.After(whole) {
+		part = whole
+	}
+	_ = x.control.SetWriteDeadline(part) // a transport without deadlines has none to set
 }

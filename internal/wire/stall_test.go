@@ -300,7 +300,7 @@ func TestUnreadResponseIsDropped(t *testing.T) {
 		if got := h.budget.held(); got != 0 {
 			t.Errorf("%d bytes are held for a client that does not read", got)
 		}
-		if want := 46 * time.Second; finished < want || finished > want+time.Second {
+		if want := 30 * time.Second; finished < want || finished > want+time.Second {
 			t.Errorf("the call's resources were released after %v, want %v", finished, want)
 		}
 	})

@@ -102,8 +102,8 @@ type Config struct {
 	// AdmitTimeout is how long a request waits for memory before it is throttled; 0 means 5 s.
 	AdmitTimeout time.Duration
 	// BodyTimeout is how long a body may take to arrive, and WriteTimeout how long a client may
-	// take to fetch a response, each plus one second for every 64 KiB that moved: slow
-	// clients are served, stalled ones are cut. 0 means 20 s and 30 s.
+	// take to fetch a response, each plus one second for every 64 KiB: slow clients are served. A
+	// client that takes nothing of a response for WriteTimeout is cut. 0 means 20 s and 30 s.
 	BodyTimeout, WriteTimeout time.Duration
 }
 
