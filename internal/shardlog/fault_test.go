@@ -190,7 +190,7 @@ func TestFencedByNextOwner(t *testing.T) {
 	put(t, old, batch(0, 2, 10))
 	heir := open(t, shardlog.Config{Lane: l}) // from here the old owner can acknowledge nothing
 	if _, err := old.Append(ctx, []shardlog.Batch{batch(0, 1, 10)}); !errors.Is(err, lane.ErrFenced) {
-		t.Errorf("Append by the former owner = %v; want ErrFenced", err)
+		t.Fatalf("Append by the former owner = %v; want ErrFenced", err)
 	}
 	if err := <-fatal; !errors.Is(err, lane.ErrFenced) {
 		t.Errorf("Fatal(%v); want ErrFenced", err)
@@ -317,5 +317,46 @@ func TestCloseCommitsWhatWaits(t *testing.T) {
 		wg.Wait()
 		l.set(nil)
 		wantNext(t, open(t, shardlog.Config{Lane: l}), 0, 4)
+	})
+}
+
+// TestTimeStandsStillForChange raises the retention while the lane is slow and time passes: what a
+// reader sees trimmed meanwhile stays trimmed, so the reader sees nothing trimmed meanwhile.
+func TestTimeStandsStillForChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &hooked{Lane: mem.New(mem.Config{})}
+		now := clock.NewManual(time.Unix(1_800_000_000, 0))
+		s := open(t, shardlog.Config{Lane: l, Clock: now})
+		openShards(t, s, 1, shardlog.Retention{Age: 10 * time.Second})
+		for range 20 {
+			put(t, s, batch(0, 1, 1))
+			now.Advance(time.Second)
+		}
+		first := func() record.Index {
+			b, err := s.Bounds(ctx, id(0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b.First
+		}
+		release := make(chan struct{})
+		l.set(func([]byte) error { <-release; return nil })
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := s.SetRetention(ctx, ids(1), day); err != nil {
+				t.Errorf("SetRetention = %v", err)
+			}
+		})
+		synctest.Wait()
+		now.Advance(5 * time.Second)
+		during := first()
+		close(release)
+		wg.Wait()
+		if after := first(); during != 12 || after != during {
+			t.Errorf("First = %d while the change was on its way and %d after; want 12 both times", during, after)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 }
