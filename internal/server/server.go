@@ -1,0 +1,136 @@
+// Package server turns a configuration into a running Headrace: it wires engines, domains and APIs
+// together (wiring.go), listens, serves every protocol on one port, and drains on the way out.
+//
+// It is the only package that knows every other one. It holds no behaviour of any service: what a
+// call does is in internal/api and below.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
+
+	"github.com/headrace/headrace/internal/metrics"
+)
+
+// Config says how to serve. The zero values of the optional fields are sensible.
+type Config struct {
+	// Listen is the address of the one port, host:port; port 0 picks a free one.
+	Listen string
+	// MemoryBytes is the memory budget: stored records plus requests in flight.
+	MemoryBytes int64
+	// MaxBodyBytes is the largest request body taken; 0 means wire.DefaultMaxBody.
+	MaxBodyBytes int64
+	// TransitionDelay is how long a stream stays CREATING, UPDATING or DELETING. 0 completes the
+	// change before the call returns.
+	TransitionDelay time.Duration
+	// DefaultAccount is the account of access keys that are not themselves 12-digit account ids.
+	DefaultAccount string
+	// Caps bound what callers can create.
+	Caps Caps
+	// DrainTimeout is how long requests in flight may go on after ctx is done; 0 means 10 s.
+	DrainTimeout time.Duration
+	// Logger receives what an operator must know.
+	Logger *slog.Logger
+	// Registry receives the metrics and answers /metrics.
+	Registry *prometheus.Registry
+	// Build says what program is running, for the metrics.
+	Build metrics.Build
+	// Ready, if set, is called once with the address when requests are being served.
+	Ready func(net.Addr)
+}
+
+// Caps are hard bounds, by account and region.
+type Caps struct {
+	Streams         int
+	OnDemandStreams int
+	Shards          int
+}
+
+const (
+	// A client has this long to send its request's header; bodies have their own deadline in wire.
+	readHeaderTimeout = 10 * time.Second
+	// Idle connections are kept longer than the 60 s after which most SDKs drop theirs.
+	idleTimeout         = 3 * time.Minute
+	maxHeaderBytes      = 64 << 10
+	defaultDrainTimeout = 10 * time.Second
+	// maxConnections bounds what idle and half-open clients can hold: some 40 KiB each, and what an
+	// HTTP/2 client may send before anybody reads it.
+	maxConnections = 8 << 10
+	// KCL opens a stream a shard on one HTTP/2 connection.
+	maxConcurrentStreams = 1 << 10
+	// receiveWindow is how much of its requests' bodies an HTTP/2 client may send ahead of the
+	// handlers that read them. Bodies are admitted against the memory budget by the handler.
+	receiveWindow = 256 << 10
+)
+
+// Run serves until ctx is done, then stops listening, lets requests in flight finish for
+// DrainTimeout and closes everything in reverse order. It returns nil after a clean drain, and the
+// cause when an engine fails.
+func Run(ctx context.Context, cfg Config) (err error) {
+	if cfg.DrainTimeout == 0 {
+		cfg.DrainTimeout = defaultDrainTimeout
+	}
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	system, err := assemble(ctx, cfg, fail)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer func() { err = errors.Join(err, system.close()) }()
+	return serve(ctx, cfg, system, listener)
+}
+
+// serve owns the HTTP server and the domain runners for as long as ctx lives.
+func serve(ctx context.Context, cfg Config, system *system, listener net.Listener) error {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	srv := &http.Server{
+		Handler:   system.handler,
+		Protocols: protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxConcurrentStreams,
+			MaxReceiveBufferPerConnection: receiveWindow,
+			MaxReceiveBufferPerStream:     receiveWindow,
+		},
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(netutil.LimitListener(listener, maxConnections)) }()
+	system.ready.Store(true)
+	if cfg.Ready != nil {
+		cfg.Ready(listener.Addr())
+	}
+	select {
+	case err := <-served: // the listener broke
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	system.ready.Store(false)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
+	defer cancel()
+	if err := srv.Shutdown(drain); err != nil {
+		cfg.Logger.Warn("requests were cut off", "after", cfg.DrainTimeout)
+		_ = srv.Close() // what is left has had its time
+	}
+	<-served
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/headrace/headrace/internal/api/kinesis"
+	"github.com/headrace/headrace/internal/auth/sigv4"
+	"github.com/headrace/headrace/internal/clock"
+	coordinator "github.com/headrace/headrace/internal/coordinator/mem"
+	lane "github.com/headrace/headrace/internal/lane/mem"
+	"github.com/headrace/headrace/internal/metrics"
+	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream"
+	"github.com/headrace/headrace/internal/wire"
+)
+
+// system is everything that runs, in the order it was made; close takes it down in reverse.
+type system struct {
+	handler http.Handler
+	ready   atomic.Bool
+	closers []func() error
+}
+
+func (s *system) onClose(f func() error) { s.closers = append(s.closers, f) }
+
+// close stops what assemble started, newest first, and waits for it.
+func (s *system) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// requestShare is the part of the memory budget that requests in flight may take; records get the
+// rest.
+const (
+	requestShare      = 4
+	maxRequestMemory  = 256 << 20
+	idleBufferDivisor = 16
+	maxIdleBuffers    = 48 << 20
+)
+
+// assemble makes the engines, the domains that stand on them, their APIs and the handler of the one
+// port. A failure that makes going on unsafe is given to fail, which ends Run.
+func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ *system, err error) {
+	sys := new(system)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, sys.close())
+		}
+	}()
+	meters, err := metrics.New(cfg.Registry, cfg.Build)
+	if err != nil {
+		return nil, fmt.Errorf("make metrics: %w", err)
+	}
+	now := clock.NewBounded(clock.System{}, func(ahead time.Duration) {
+		cfg.Logger.Error("the wall clock jumped ahead; arrival times follow slowly", "ahead", ahead)
+	})
+	requests := min(cfg.MemoryBytes/requestShare, maxRequestMemory)
+	streams, err := openStreams(ctx, cfg, sys, meters, now, cfg.MemoryBytes-requests, fail)
+	if err != nil {
+		return nil, err
+	}
+	calls := wire.NewHandler(wire.Config{
+		Services:     []wire.Service{kinesis.New(streams, meters, now).Wire()},
+		Authenticate: sigv4.FormOnly{Account: cfg.DefaultAccount}.Identify,
+		Clock:        now,
+		Observer:     observer(meters, cfg.Logger),
+		MaxBody:      cfg.MaxBodyBytes,
+		Memory:       requests,
+		IdleBuffers:  min(cfg.MemoryBytes/idleBufferDivisor, maxIdleBuffers),
+	})
+	sys.handler = port(calls, cfg.Registry, &sys.ready)
+	return sys, nil
+}
+
+// openStreams makes Data Streams on the memory engines.
+func openStreams(ctx context.Context, cfg Config, sys *system, meters *metrics.Metrics, now clock.Clock, memory int64, fail context.CancelCauseFunc) (*stream.Streams, error) {
+	log, err := shardlog.Open(ctx, shardlog.Config{
+		Lane:   lane.New(lane.Config{}),
+		Clock:  now,
+		Memory: memory,
+		Events: shardlog.Events{Fatal: func(err error) { fail(fmt.Errorf("shard logs failed: %w", err)) }},
+	})
+	if err != nil {
+		return nil, err
+	}
+	sys.onClose(log.Close)
+	rows := coordinator.New()
+	sys.onClose(rows.Close)
+	streams, err := stream.New(ctx, stream.Config{
+		Log:             log,
+		Registry:        log,
+		Coordinator:     rows,
+		Clock:           now,
+		TransitionDelay: cfg.TransitionDelay,
+		Caps:            stream.Caps{Streams: cfg.Caps.Streams, OnDemandStreams: cfg.Caps.OnDemandStreams, Shards: cfg.Caps.Shards},
+		Events: stream.Events{
+			Appeared: func(sc stream.Scope, name string) {
+				meters.AddStream(metrics.StreamID{Account: sc.Account, Region: sc.Region, Name: name})
+			},
+			Gone: func(sc stream.Scope, name string) {
+				meters.RemoveStream(metrics.StreamID{Account: sc.Account, Region: sc.Region, Name: name})
+			},
+			TransitionFailed: func(sc stream.Scope, name string, err error) {
+				cfg.Logger.Error("a stream's transition failed and will be tried again", "account", sc.Account, "region", sc.Region, "stream", name, "error", err)
+			},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	// The runner stops before the coordinator that it watches: it is closed first.
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		if err := streams.Run(ctx); err != nil {
+			fail(fmt.Errorf("streams failed: %w", err))
+		}
+	}()
+	sys.onClose(func() error {
+		stop()
+		<-stopped
+		return nil
+	})
+	return streams, nil
+}
+
+// observer counts requests and logs those that failed on our side.
+func observer(meters *metrics.Metrics, logger *slog.Logger) wire.Observer {
+	operations := newOperations(meters)
+	return wire.Observer{
+		Done: func(e wire.Event) { operations.of(e.Service, e.Operation).Done(e.ErrorCode, e.Duration) },
+		Failed: func(e wire.Event, err error, stack []byte) {
+			attrs := []any{"request", e.RequestID, "service", e.Service, "operation", e.Operation, "error", err}
+			if stack != nil {
+				attrs = append(attrs, "stack", string(stack))
+			}
+			logger.Error("a request failed on our side", attrs...)
+		},
+	}
+}
