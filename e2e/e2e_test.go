@@ -58,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"call":       call,
 			"repeat":     repeat,
 			"record":     recordFile,
+			"iterator":   iterator,
 			"hold":       hold,
 			"finish":     finish,
 			"stall":      stall,

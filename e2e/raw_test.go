@@ -109,23 +109,38 @@ func show(ts *testscript.TestScript, r *http.Response) {
 	fmt.Fprintf(ts.Stdout(), "\n%s\n", body)
 }
 
-// repeat N PATTERN call ...
+// repeat N call ...
+// repeat N until PATTERN call ...
 //
-// Makes the call up to N times, until what it prints matches the pattern.
+// Makes the call N times, all of which must succeed, or up to N times, until what it prints matches
+// the pattern.
 func repeat(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) > 4 && args[2] == "call", "repeat N PATTERN call ...")
+	usage(ts, !neg && len(args) > 3, "repeat N [until PATTERN] call ...")
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	want := pattern(ts, args[1])
+	args = args[1:]
+	var want *regexp.Regexp
+	if args[0] == "until" {
+		want = pattern(ts, args[1])
+		args = args[2:]
+	}
+	usage(ts, args[0] == "call", "repeat N [until PATTERN] call ...")
+	ok := pattern(ts, `^HTTP/\S+ 200 `)
 	for i := range n {
-		ts.Stdout().(*strings.Builder).Reset()
-		call(ts, false, args[3:])
-		if want.MatchString(ts.Stdout().(*strings.Builder).String()) {
+		printed := ts.Stdout().(*strings.Builder)
+		printed.Reset()
+		call(ts, false, args[1:])
+		switch {
+		case want == nil && !ok.MatchString(printed.String()):
+			ts.Fatalf("call %d of %d failed", i+1, n)
+		case want != nil && want.MatchString(printed.String()):
 			ts.Logf("after %d calls", i+1)
 			return
 		}
 	}
-	ts.Fatalf("%d calls brought no output like %s", n, args[1])
+	if want != nil {
+		ts.Fatalf("%d calls brought no output like %s", n, want)
+	}
 }
 
 // record FILE STREAM BYTES
@@ -138,6 +153,19 @@ func recordFile(ts *testscript.TestScript, neg bool, args []string) {
 	data := base64.StdEncoding.EncodeToString(make([]byte, size))
 	body := fmt.Sprintf(`{"StreamName":%q,"PartitionKey":"k","Data":%q}`, args[1], data)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(body), 0o600))
+}
+
+// iterator FILE STREAM SHARD
+//
+// Writes the body of a GetRecords call that reads the shard from its beginning.
+func iterator(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 3, "iterator FILE STREAM SHARD")
+	call(ts, false, []string{"GetShardIterator", fmt.Sprintf(`{"StreamName":%q,"ShardId":%q,"ShardIteratorType":"TRIM_HORIZON"}`, args[1], args[2])})
+	found := regexp.MustCompile(`\{"ShardIterator":"[^"]+"\}`).FindString(ts.Stdout().(*strings.Builder).String())
+	if found == "" {
+		ts.Fatalf("no shard iterator")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(found), 0o600))
 }
 
 // residentMemory asks the server how many bytes of memory it has.
