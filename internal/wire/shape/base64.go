@@ -92,7 +92,7 @@ var sextets = func() (t [256]byte) {
 // rejectBlob notes the type error for base64 text that could not be decoded.
 func (d *Decoder) rejectBlob(b []byte) {
 	if d.wrong == nil && !d.broken {
-		d.wrong = &SerializationError{Message: "'" + string(b) + "' can not be converted to a Blob: " + base64Flaw(b)}
+		d.wrong = &SerializationError{Message: "'" + excerpt(text(b)) + "' can not be converted to a Blob: " + base64Flaw(b)}
 	}
 }
 

@@ -84,7 +84,7 @@ func (d *Decoder) boolOfString() bool {
 		return true
 	case s == "0", strings.EqualFold(s, "false"), strings.EqualFold(s, "no"):
 	case d.wrong == nil:
-		d.wrong = &SerializationError{Message: "'" + strings.ToUpper(s) + "' can not be converted to an Boolean"}
+		d.wrong = &SerializationError{Message: "'" + strings.ToUpper(excerpt(s)) + "' can not be converted to an Boolean"}
 	}
 	return false
 }

@@ -101,10 +101,11 @@ func (s Scope) sentence() string {
 	return "Member must satisfy constraint: "
 }
 
-// RenderList returns how AWS prints a list of n elements, [a, b].
+// RenderList returns how AWS prints a list of n elements, [a, b]. What no message repeats may be
+// missing at its end.
 func RenderList(n int, element func(i int) string) string {
 	b := []byte{'['}
-	for i := range n {
+	for i := 0; i < n && len(b) <= maxQuote; i++ {
 		if i > 0 {
 			b = append(b, ", "...)
 		}
@@ -114,10 +115,10 @@ func RenderList(n int, element func(i int) string) string {
 }
 
 // RenderMap returns how AWS prints a map of n entries, {k=v, l=w}. AWS's order is that of a Java
-// hash map; the caller's serves as well.
+// hash map; the caller's serves as well. What no message repeats may be missing at its end.
 func RenderMap(n int, entry func(i int) (key, value string)) string {
 	b := []byte{'{'}
-	for i := range n {
+	for i := 0; i < n && len(b) <= maxQuote; i++ {
 		if i > 0 {
 			b = append(b, ", "...)
 		}

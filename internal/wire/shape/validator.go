@@ -28,6 +28,23 @@ type Validator struct {
 	text  []byte // the violations so far, with "; " between them
 }
 
+// maxQuote is how many bytes of a value a message repeats. AWS repeats values whole, and so does this
+// up to the longest that a constraint's message needs in good faith, such as a list of 501 records.
+// Without a bound a stranger could make a message of 140 MiB out of a body of 14.
+const maxQuote = 64 << 10
+
+// excerpt returns s as a message repeats it: whole, or cut at a character and with dots for the rest.
+func excerpt(s string) string {
+	if len(s) <= maxQuote {
+		return s
+	}
+	n := maxQuote
+	for n > maxQuote-utf8.UTFMax && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "..."
+}
+
 // step is one part of the path to a value.
 type step struct {
 	name  string // a member or a map key
@@ -53,6 +70,9 @@ const (
 func (v *Validator) Reset() {
 	clear(v.path)
 	v.path, v.count, v.text = v.path[:0], 0, v.text[:0]
+	if cap(v.text) > maxQuote {
+		v.text = nil // a message this long is rare: a pooled validator need not keep its memory
+	}
 }
 
 // Enter goes into a structure, list or map member.
@@ -185,7 +205,7 @@ func (v *Validator) begin(value, member string) bool {
 }
 
 func (v *Validator) beginQuoted(value, member string) bool {
-	return !v.Full() && v.begin("Value '"+value+"'", member)
+	return !v.Full() && v.begin("Value '"+excerpt(value)+"'", member)
 }
 
 // appendPath appends where a value is: names with a small first letter, records.1.member.data.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 var streamName = Pattern{Text: "[a-zA-Z0-9_.-]+", Match: func(s string) bool {
@@ -144,4 +145,44 @@ func TestAtMostTenViolations(t *testing.T) {
 		!strings.HasSuffix(got, "at 'm9' failed to satisfy constraint: Member must not be null") {
 		t.Errorf("got %s", got)
 	}
+}
+
+// A body of many megabytes must not come back several times over in the message about it.
+func TestMessagesAreBounded(t *testing.T) {
+	long := strings.Repeat("é", 3<<20)
+	f := func(name string, err error) {
+		t.Helper()
+		text := err.Error()
+		if len(text) > 12*maxQuote || !strings.Contains(text, "é...'") && !strings.Contains(text, "É...'") {
+			t.Errorf("%s: got a message of %d bytes, want a cut one", name, len(text))
+		}
+		if !utf8.ValidString(text) {
+			t.Errorf("%s: the message is cut within a character", name)
+		}
+	}
+	var v Validator
+	for range 12 {
+		v.Length("StreamARN", long, 1, 2048)
+		v.Pattern("StreamARN", "x"+long, streamName)
+		v.Elements("Tags", MapKeys, &Rules{MaxLength: 1}, func() string {
+			return RenderMap(5, func(int) (string, string) { return long, long })
+		})
+		v.Count("TagKeys", 5, 0, 1, func() string { return RenderList(5, func(int) string { return long }) })
+	}
+	f("constraints", v.Err())
+	if v.Reset(); cap(v.text) > maxQuote {
+		t.Errorf("%d bytes of text are kept for the next request", cap(v.text))
+	}
+
+	var d Decoder
+	d.Reset(JSON, []byte(`{"B":"`+long+`"}`))
+	for d.BeginStruct(); d.NextMember(); {
+		d.Blob()
+	}
+	f("blob", d.Finish())
+	d.Reset(JSON, []byte(`{"B":"`+long+`"}`))
+	for d.BeginStruct(); d.NextMember(); {
+		d.Bool()
+	}
+	f("boolean", d.Finish())
 }
