@@ -171,7 +171,7 @@ func (x *exchange) reserve(n int64) error {
 	switch err := x.h.budget.acquire(x.r.Context(), n-x.reserved, x.h.cfg.AdmitTimeout); {
 	case errors.Is(err, errNoMemory):
 		x.hangUp()
-		return &shape.Error{Code: "ThrottlingException", Message: "Rate exceeded"}
+		return errThrottled
 	case err != nil:
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 var (
 	errUnparsable       = &shape.SerializationError{}
 	errUnknownOperation = &shape.Error{Code: "UnknownOperationException"}
+	errThrottled        = &shape.Error{Code: "ThrottlingException", Message: "Rate exceeded"}
 	errInternal         = &shape.Error{Code: "InternalFailureException", Message: "Internal service failure.", Fault: true}
 )
 
@@ -29,6 +30,11 @@ func (x *exchange) serve() {
 	rt := x.h.routes.find(x.r.Header)
 	x.name(&rt)
 	x.content = rt.fallback
+	if x.h.inHand.Load() > x.h.cfg.Requests {
+		x.abandonBody()
+		x.answer(errThrottled)
+		return
+	}
 	if rt.content == 0 {
 		x.refuseContent(&rt)
 		return

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/headrace/headrace/internal/wire/shape"
@@ -24,8 +25,9 @@ type Handler struct {
 	routes    routes
 	budget    *budget
 	buffers   buffers
-	exchanges sync.Pool // of *exchange
-	unzippers sync.Pool // of *gzip.Reader
+	inHand    atomic.Int64 // requests between begin and end
+	exchanges sync.Pool    // of *exchange
+	unzippers sync.Pool    // of *gzip.Reader
 }
 
 // NewHandler returns a handler for c's services. It panics when Authenticate is missing or the
@@ -82,6 +84,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	if !ok {
 		x = &exchange{h: h}
 	}
+	h.inHand.Add(1)
 	x.w, x.r, x.start = w, r, h.cfg.Clock.Now()
 	x.control = *http.NewResponseController(w)
 	x.src = source{body: r.Body, control: &x.control}
@@ -136,6 +139,7 @@ func (h *Handler) end(x *exchange) {
 	}
 	x.finishCall()
 	x.releaseBody()
+	h.inHand.Add(-1)
 	x.event.Duration = h.cfg.Clock.Now().Sub(x.start)
 	if h.cfg.Observer.Done != nil {
 		h.cfg.Observer.Done(x.event)

@@ -238,6 +238,36 @@ func TestMemoryIsShared(t *testing.T) {
 	})
 }
 
+func TestRequestsInHandAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fakeConfig()
+		c.Requests = 3
+		dial := serveBubble(t, NewHandler(c))
+		var stalled []*peer
+		for range 3 {
+			p := dial()
+			p.announce("Echo", 100)
+			stalled = append(stalled, p)
+		}
+		synctest.Wait()
+		start := time.Now()
+		p := dial()
+		p.announce("Echo", 12)
+		if status, body := p.receive(); status != 400 || !strings.Contains(body, `"ThrottlingException"`) || time.Since(start) != 0 {
+			t.Errorf("a fourth request: got %d %s after %v, want ThrottlingException at once", status, body, time.Since(start))
+		}
+		stalled[0].Close()
+		p.Close()
+		synctest.Wait()
+		p = dial()
+		p.announce("Echo", 12)
+		p.send(`{"Name":"x"}`)
+		if status, body := p.receive(); status != 200 {
+			t.Errorf("after one went: got %d %s, want 200", status, body)
+		}
+	})
+}
+
 func TestTrickledBodyIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := serveBubble(t, NewHandler(fakeConfig()))()

@@ -21,7 +21,7 @@
 //  1. Every response has x-amzn-RequestId. With an Origin header it allows every origin, and an
 //     OPTIONS request ends here. All other responses have x-amz-id-2.
 //  2. A method other than POST is 403 AccessDeniedException, in XML.
-//  3. The body is read. Admission, time, size and compression limits apply here (see Config).
+//  3. The body is read. Admission, number of requests, time, size and compression limits apply here (see Config).
 //  4. An empty body is SerializationException for an operation that exists, else
 //     UnknownOperationException: in JSON if the content type says so, else in CBOR.
 //  5. An unknown content type is 404 UnknownOperationException, or 403 AccessDeniedException when the
@@ -99,6 +99,9 @@ type Config struct {
 	Memory int64
 	// IdleBuffers is how many bytes of buffers are kept between requests; 0 means 48 MiB.
 	IdleBuffers int64
+	// Requests is how many requests may be in hand at a time; 0 means 8192. What is beyond is
+	// throttled at once: each holds its headers, and one HTTP/2 connection may carry a thousand.
+	Requests int64
 	// AdmitTimeout is how long a request waits for memory before it is throttled; 0 means 5 s.
 	AdmitTimeout time.Duration
 	// BodyTimeout is how long a body may take to arrive, and WriteTimeout how long a client may
@@ -116,6 +119,7 @@ func (c Config) withDefaults() Config {
 	defaultTo(&c.MaxRatio, 100)
 	defaultTo(&c.Memory, 256<<20)
 	defaultTo(&c.IdleBuffers, 48<<20)
+	defaultTo(&c.Requests, 8<<10)
 	defaultTo(&c.AdmitTimeout, 5*time.Second)
 	defaultTo(&c.BodyTimeout, 20*time.Second)
 	defaultTo(&c.WriteTimeout, 30*time.Second)
