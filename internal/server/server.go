@@ -58,8 +58,9 @@ const (
 	// A client has this long to send its request's header; bodies have their own deadline in wire.
 	readHeaderTimeout = 10 * time.Second
 	// Idle connections are kept longer than the 60 s after which most SDKs drop theirs.
-	idleTimeout         = 3 * time.Minute
-	maxHeaderBytes      = 64 << 10
+	idleTimeout = 3 * time.Minute
+	// AWS's clients send a few KiB, most of it a session token.
+	maxHeaderBytes      = 16 << 10
 	defaultDrainTimeout = 10 * time.Second
 	// maxConnections bounds what idle and half-open clients can hold: some 40 KiB each, and what an
 	// HTTP/2 client may send before anybody reads it.
@@ -118,6 +119,7 @@ func serve(ctx context.Context, cfg Config, system *system, listener net.Listene
 	}
 	select {
 	case err := <-served: // the listener broke
+		_ = srv.Close() // the listener's error is the one to tell
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
