@@ -35,6 +35,7 @@ type client struct {
 type answer struct {
 	status int
 	body   any
+	size   int // bytes of the body as it came
 }
 
 // code returns the error's name, empty if there is none.
@@ -48,7 +49,7 @@ func (a answer) code() string {
 func (c *client) call(operation, document string) answer {
 	c.t.Helper()
 	status, body := c.send(operation, typeJSON, []byte(document))
-	a := answer{status: status}
+	a := answer{status: status, size: len(body)}
 	if len(body) > 0 {
 		d := json.NewDecoder(bytes.NewReader(body))
 		d.UseNumber()

@@ -27,7 +27,7 @@ type setup struct {
 // world is the whole service in one process: the wire layer, the API, the domain with its runner
 // and the engines in memory. Time is the machine's, which in a synctest bubble is the bubble's.
 type world struct {
-	t       testing.TB
+	t       testing.TB // who hears of failures
 	handler *wire.Handler
 	streams *stream.Streams
 	closers []func() error
@@ -49,7 +49,7 @@ func newWorld(t testing.TB, s setup) *world {
 	w.streams, err = stream.New(context.Background(), stream.Config{
 		Log: log, Registry: log, Coordinator: rows, Clock: now, TransitionDelay: s.delay, Caps: s.caps,
 		Events: stream.Events{TransitionFailed: func(_ stream.Scope, name string, err error) {
-			t.Errorf("transition of stream %s failed: %v", name, err)
+			w.t.Errorf("transition of stream %s failed: %v", name, err)
 		}},
 	})
 	w.must(err)
@@ -61,7 +61,7 @@ func newWorld(t testing.TB, s setup) *world {
 		Authenticate: sigv4.FormOnly{}.Identify,
 		Clock:        now,
 		Observer: wire.Observer{Failed: func(e wire.Event, err error, stack []byte) {
-			t.Errorf("%s failed on the server's side: %v\n%s", e.Operation, err, stack)
+			w.t.Errorf("%s failed on the server's side: %v\n%s", e.Operation, err, stack)
 		}},
 	})
 	return w
