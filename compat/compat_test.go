@@ -1,0 +1,169 @@
+package compat
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/headrace/headrace/compat/gosdk"
+	"github.com/headrace/headrace/internal/binarytest"
+	"github.com/headrace/headrace/internal/samplelog"
+)
+
+// world is what the clients of this package's tests share.
+type world struct {
+	binary string // the shipped binary
+	root   string // of the module
+	log    string // file holding the access log
+}
+
+var shared world
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "compat:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (int, error) {
+	dir, err := os.MkdirTemp("", "headrace-compat")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	if shared.root, err = binarytest.Root(); err != nil {
+		return 0, err
+	}
+	if shared.binary, err = binarytest.Build(dir); err != nil {
+		return 0, err
+	}
+	log, source, err := samplelog.Load()
+	if err != nil {
+		return 0, err
+	}
+	fmt.Printf("compat: the main job runs on %d lines of %s\n", bytes.Count(log, []byte("\n")), source)
+	shared.log = filepath.Join(dir, "access.log")
+	if err := os.WriteFile(shared.log, log, 0o600); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// slow makes streams stay CREATING for a while, so that waiters have something to wait for.
+const slow = "--transition-delay=300ms"
+
+func TestMainJobAWSCLI(t *testing.T) {
+	t.Parallel()
+	python, aws := installed(t, "build/venv/bin/python"), installed(t, "build/venv/bin/aws")
+	client(t, python, "compat/awscli/main_job.py", aws, endpointOf(t), shared.log, "awscli")
+}
+
+func TestSurfaceAWSCLI(t *testing.T) {
+	t.Parallel()
+	python, aws := installed(t, "build/venv/bin/python"), installed(t, "build/venv/bin/aws")
+	// Its waiters look again only after ten seconds, so here they need not wait.
+	client(t, python, "compat/awscli/surface.py", aws, endpointOf(t), "surface")
+}
+
+func TestMainJobBoto3(t *testing.T) {
+	t.Parallel()
+	python := installed(t, "build/venv/bin/python")
+	client(t, python, "compat/boto3/main_job.py", endpointOf(t), shared.log, "boto3")
+}
+
+func TestSurfaceBoto3(t *testing.T) {
+	t.Parallel()
+	python := installed(t, "build/venv/bin/python")
+	client(t, python, "compat/boto3/surface.py", endpointOf(t, slow), "surface")
+}
+
+func TestMainJobJavaScript(t *testing.T) {
+	t.Parallel()
+	installed(t, "compat/js/node_modules/@aws-sdk/client-kinesis/package.json")
+	client(t, "node", "compat/js/main_job.mjs", endpointOf(t), shared.log, "javascript")
+}
+
+func TestSurfaceJavaScript(t *testing.T) {
+	t.Parallel()
+	installed(t, "compat/js/node_modules/@aws-sdk/client-kinesis/package.json")
+	client(t, "node", "compat/js/surface.mjs", endpointOf(t, slow), "surface")
+}
+
+func TestMainJobGo(t *testing.T) {
+	t.Parallel()
+	log, err := os.ReadFile(shared.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := gosdk.MainJob(t.Context(), goClient(endpointOf(t)), log, "go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(report)
+}
+
+func TestSurfaceGo(t *testing.T) {
+	t.Parallel()
+	report, err := gosdk.Surface(t.Context(), goClient(endpointOf(t, slow)), "surface")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(report)
+}
+
+// goClient makes each call once: a call that fails in the main job is a failure of it.
+func goClient(endpoint string) *kinesis.Client {
+	return kinesis.New(kinesis.Options{
+		BaseEndpoint:     aws.String(endpoint),
+		Region:           "us-east-1",
+		Credentials:      credentials.NewStaticCredentialsProvider("test", "test", ""),
+		RetryMaxAttempts: 1,
+	})
+}
+
+// endpointOf starts a server of the test's own.
+func endpointOf(t *testing.T, args ...string) string {
+	return binarytest.Start(t, shared.binary, args...).Endpoint
+}
+
+// installed returns the absolute path of something `make compat-setup` installs, and skips the
+// test, saying so, where a registry was out of reach.
+func installed(t *testing.T, name string) string {
+	t.Helper()
+	path := filepath.Join(shared.root, filepath.FromSlash(name))
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("%s is not installed: run `make compat-setup` where the package registries are reached", name)
+	}
+	return path
+}
+
+// client runs a client program from the module's root with the environment a user would have.
+func client(t *testing.T, program string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = shared.root
+	cmd.Env = append(os.Environ(),
+		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION=us-east-1", "AWS_DEFAULT_REGION=us-east-1",
+		"AWS_MAX_ATTEMPTS=1", // of the AWS CLI; the others set it themselves
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull,
+		"AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED=true", "PYTHONDONTWRITEBYTECODE=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", args[0], err, out)
+	}
+	t.Logf("%s", bytes.TrimSpace(out))
+}
