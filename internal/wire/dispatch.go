@@ -141,7 +141,9 @@ func (x *exchange) run(op *operation) {
 	op.recycle(in, out) // not after a panic: someone may still hold them
 }
 
-// perform does everything between the request's body and the response's.
+// perform does everything between the request's body and the response's. A response as large as the
+// operation's last one must have its memory before the operation has an effect: small requests for
+// large answers would otherwise all be admitted before the first answer counts.
 func (x *exchange) perform(op *operation, format shape.Format, in, out shape.Shape) error {
 	document := x.body
 	if !op.spec.Transient {
@@ -155,6 +157,9 @@ func (x *exchange) perform(op *operation, format shape.Format, in, out shape.Sha
 	x.val.Reset()
 	in.Validate(&x.val)
 	if err := x.val.Err(); err != nil {
+		return err
+	}
+	if err := x.reserve(bufferSize(op.lastSize.Load())); err != nil {
 		return err
 	}
 	return op.spec.Handle(x.r.Context(), &x.call, in, out)

@@ -105,11 +105,11 @@ func (x *exchange) sendOutput(op *operation, out shape.Shape) {
 // not needed any more, and the response counts in its place for as long as the client takes to
 // fetch it.
 func (x *exchange) sendEncoded(status int) {
-	x.releaseBody()
 	buf := x.enc.Bytes()
 	held := int64(cap(buf))
-	x.h.budget.charge(held)
+	x.h.budget.charge(held) // before the request's share goes back, which may admit another
 	defer x.h.budget.release(held)
+	x.releaseBody()
 	x.send(status, x.content, buf)
 	x.h.buffers.put(buf)
 }

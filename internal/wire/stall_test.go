@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -366,6 +367,56 @@ func TestUnreadBodyIsNotWaitedFor(t *testing.T) {
 		}
 		if _, err := p.r.ReadByte(); err != io.EOF || time.Since(start) > 25*time.Second {
 			t.Errorf("connection after %v: %v, want EOF within 25s", time.Since(start), err)
+		}
+	})
+}
+
+// Small requests for large answers are all admitted before there is an answer.
+func TestUnreadResponsesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, clients = 1 << 20, 20
+		c := fakeConfig()
+		c.Memory = 8 << 20
+		big := strings.Repeat("x", size)
+		var calls atomic.Int64
+		c.Services[0].Operations[0].Handle = func(_ context.Context, _ *shape.Call, _, out shape.Shape) error {
+			out.(*echo).name = big
+			calls.Add(1)
+			return nil
+		}
+		h := NewHandler(c)
+		dial := serveBubble(t, h)
+		call := func(p *peer) {
+			p.announce("Echo", 12)
+			p.send(`{"Name":"x`)
+		}
+		p := dial()
+		call(p)
+		p.send(`"}`)
+		p.receive() // now the size of an answer is known
+		var peers []*peer
+		for range clients {
+			p := dial()
+			call(p)
+			peers = append(peers, p)
+		}
+		synctest.Wait()
+		for _, p := range peers {
+			p.send(`"}`)
+		}
+		synctest.Wait()
+		if got := h.budget.held(); got > c.Memory {
+			t.Errorf("%d unread answers hold %d bytes, want at most %d", clients, got, c.Memory)
+		}
+		time.Sleep(6 * time.Second)
+		throttled := 0
+		for _, p := range peers {
+			if status, body := p.receive(); status == 400 && strings.Contains(body, `"ThrottlingException"`) {
+				throttled++
+			}
+		}
+		if ran := int(calls.Load()) - 1; ran == 0 || ran > int(c.Memory/size) || ran+throttled != clients {
+			t.Errorf("%d operations ran and %d were throttled, want as many to run as there is memory for their answers", ran, throttled)
 		}
 	})
 }

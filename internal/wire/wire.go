@@ -95,7 +95,8 @@ type Config struct {
 	// 100.
 	MaxRatio int64
 	// Memory is how many bytes of request bodies and unsent responses may be held at a time;
-	// 0 means 256 MiB. A request waits for its share before its body is read.
+	// 0 means 256 MiB. A request waits for its share before its body is read, and again before its
+	// operation when the response is likely to be larger.
 	Memory int64
 	// IdleBuffers is how many bytes of buffers are kept between requests; 0 means 48 MiB.
 	IdleBuffers int64
