@@ -124,7 +124,8 @@ const (
 	getAllocations = 32
 )
 
-// Decoding, routing, writing and encoding make no allocation for a record: 500 cost what 10 do.
+// Decoding, routing, writing and encoding make no allocation for a record: 500 cost what 10 do, give
+// or take what other goroutines do meanwhile.
 func TestPutRecordsAllocations(t *testing.T) {
 	if raced {
 		t.Skip("the race detector allocates")
@@ -135,8 +136,8 @@ func TestPutRecordsAllocations(t *testing.T) {
 		few := newRound(t, w, "PutRecords", contentType, puts(10, 100, explicit)).allocations()
 		many := newRound(t, w, "PutRecords", contentType, puts(500, 100, explicit)).allocations()
 		t.Logf("%s, explicit hash keys %v: %v allocations a call with 10 records, %v with 500", contentType, explicit, few, many)
-		if many > few || many > putAllocations {
-			t.Errorf("%s, explicit hash keys %v: 500 records make %v allocations, 10 make %v; want no more than those and at most %d",
+		if many > few+2 || many > putAllocations {
+			t.Errorf("%s, explicit hash keys %v: 500 records make %v allocations, 10 make %v; want the same and at most %d",
 				contentType, explicit, many, few, putAllocations)
 		}
 	}
@@ -169,8 +170,8 @@ func TestGetRecordsAllocations(t *testing.T) {
 		}
 		few, many := get(10), get(500)
 		t.Logf("%s: %v allocations a call with 10 records, %v with 500", contentType, few, many)
-		if many > few || many > getAllocations {
-			t.Errorf("%s: 500 records make %v allocations, 10 make %v; want no more than those and at most %d", contentType, many, few, getAllocations)
+		if many > few+2 || many > getAllocations {
+			t.Errorf("%s: 500 records make %v allocations, 10 make %v; want the same and at most %d", contentType, many, few, getAllocations)
 		}
 	}
 	f(typeJSON)
