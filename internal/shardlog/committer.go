@@ -31,6 +31,11 @@ type committer struct {
 	// parts, live what of laneBytes is wanted, chunks the refs in all tails.
 	laneBytes, spanBytes, live, chunks int64
 
+	slabs slabs
+	// dropped are the slabs of groups that are gone but not yet trimmed from the lane, one entry a
+	// group.
+	dropped []*slab
+
 	draft draft
 	// waiting is how many bytes of the requests taken are still to be dealt with.
 	waiting int
@@ -99,6 +104,7 @@ func (c *committer) run() {
 		case <-sweep.C:
 			c.expireAll(c.store.time())
 			c.reclaim()
+			c.slabs.shrink()
 		}
 	}
 	c.stop(c.failed)
@@ -181,7 +187,7 @@ func (c *committer) ensure(n int) {
 	}
 	if d.buf == nil {
 		room := groupHeaderSize + max(n, min(c.waiting+n, c.store.maxGroup-groupHeaderSize))
-		d.buf = make([]byte, groupHeaderSize, room)
+		d.buf = append(c.slabs.room(room), make([]byte, groupHeaderSize)...)
 	}
 }
 
@@ -392,11 +398,7 @@ func (c *committer) commit() {
 	}
 	binary.LittleEndian.PutUint32(d.buf[4:], d.chunks)
 	d.buf[0] = groupVersion
-	payload := d.buf
-	if cap(payload)-len(payload) > cap(payload)/4 {
-		payload = slices.Clone(payload) // batches were rejected: do not keep their room
-	}
-	c.settle(c.write(payload))
+	c.settle(c.write(d.buf))
 }
 
 // write appends one group to the lane. An error other than ErrFull and ErrTooLarge is the end.
@@ -416,7 +418,7 @@ func (c *committer) write(payload []byte) (*group, error) {
 
 // hold takes note of a group the lane holds, at position next.
 func (c *committer) hold(payload []byte) *group {
-	g := &group{pos: c.next, payload: payload}
+	g := &group{pos: c.next, payload: payload, slab: c.slabs.keep(payload)}
 	c.groups = append(c.groups, g)
 	c.next++
 	c.laneBytes += int64(len(payload) - groupHeaderSize)

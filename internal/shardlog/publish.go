@@ -66,6 +66,7 @@ func (c *committer) report() {
 	st.live.Store(c.live)
 	st.groups.Store(int64(len(c.groups) - c.head))
 	st.chunks.Store(c.chunks)
+	st.slabs.Store(int64(c.slabs.made))
 }
 
 // publish makes one effect visible.

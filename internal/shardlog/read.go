@@ -28,6 +28,7 @@ func (s *Store) newPage() *page {
 }
 
 func (s *Store) recyclePage(p *page) {
+	unpin(p.refs)
 	if cap(p.Records) > maxPooledRecords {
 		p.Records = nil
 	}
@@ -56,8 +57,8 @@ func (s *Store) Read(ctx context.Context, id ShardID, from record.Index, limit L
 	return &p.Page, nil
 }
 
-// gather notes in p the chunks that a page may need, and the one after it for NextArrival. Groups
-// do not change, so the records can be taken out of them without the lock.
+// gather notes in p the chunks that a page may need, and the one after it for NextArrival, and pins
+// them, so that the records can be taken out of them without the lock.
 func (s *shard) gather(p *page, now record.Millis, from record.Index, limit Limit) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,6 +83,7 @@ func (s *shard) gather(p *page, now record.Millis, from record.Index, limit Limi
 		records += int(r.count)
 		bytes += int(r.bytes)
 	}
+	pin(p.refs)
 	p.Records = slices.Grow(p.Records, max(0, min(records, limit.Records, maxPooledRecords)))
 	return nil
 }

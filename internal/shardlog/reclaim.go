@@ -61,6 +61,9 @@ func (c *committer) tooDead() bool {
 func (c *committer) trimHead() {
 	for c.head < len(c.groups) && c.groups[c.head].live == 0 {
 		c.laneBytes -= int64(len(c.groups[c.head].payload) - groupHeaderSize)
+		if b := c.groups[c.head].slab; b != nil {
+			c.dropped = append(c.dropped, b)
+		}
 		c.groups[c.head] = nil
 		c.head++
 	}
@@ -78,7 +81,13 @@ func (c *committer) trimHead() {
 	}
 	if first > c.trimmed && c.store.cfg.Lane.TrimTo(context.Background(), first) == nil {
 		c.trimmed = first // after an error the next trim covers it
+		for _, b := range c.dropped {
+			c.slabs.drop(b)
+		}
+		clear(c.dropped)
+		c.dropped = c.dropped[:0]
 	}
+	c.slabs.collect(c.store.cfg.Memory)
 }
 
 // first is the position of the first group held.

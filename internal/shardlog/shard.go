@@ -11,11 +11,16 @@ import (
 // group is a group of the lane that the store still needs something from. All fields but live are
 // set before anyone else sees it; live is the committer's.
 //
+// The payload of a group that stands on a slab changes some time after the group was trimmed from the
+// lane: whoever reads it, but for the committer, has found it through a ref in a shard's tail and
+// pinned that under the shard's lock.
+//
 // A span is a group that is in no lane: the data chunk of a batch that spans several groups, put
 // together again. Its parts are the groups it stands in.
 type group struct {
 	pos     lane.Position
 	payload []byte
+	slab    *slab // nil if the payload has memory of its own
 	// live counts the bytes of the group that are still wanted; at 0 the lane need not hold it.
 	live      int64
 	parts     []*group

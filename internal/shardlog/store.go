@@ -105,7 +105,7 @@ type Store struct {
 	// it has let go stays gone.
 	now atomic.Int64
 
-	stats struct{ held, live, groups, chunks atomic.Int64 }
+	stats struct{ held, live, groups, chunks, slabs atomic.Int64 }
 
 	requests sync.Pool // *request
 	pages    sync.Pool // *page
@@ -131,7 +131,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("open shard logs: the lane's groups are limited to %d bytes, which is less than %d", s.maxGroup, minGroup)
 	}
 	s.shards.m = make(map[ShardID]*shard)
-	c := &committer{store: s, opening: make(map[ShardID]*shard)}
+	c := &committer{store: s, opening: make(map[ShardID]*shard), slabs: newSlabs(cfg.Memory)}
 	if err := c.recover(ctx); err != nil {
 		return nil, fmt.Errorf("open shard logs: %w", err)
 	}
