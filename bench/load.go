@@ -30,7 +30,6 @@ type load struct {
 }
 
 func (l load) mbPerSecond() float64 { return float64(l.payload) / 1e6 / l.elapsed.Seconds() }
-func (l load) perSecond() float64   { return float64(l.requests) / l.elapsed.Seconds() }
 
 // runLoad sends requests to addr from conns connections, each waiting for its answer before it
 // sends the next, until d has passed. Any answer but a good one ends the run with an error.

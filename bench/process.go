@@ -107,6 +107,26 @@ func (p *process) rss() (int64, error) {
 	return 0, fmt.Errorf("no VmRSS for process %d", p.cmd.Process.Pid)
 }
 
+// cpu returns the processor time the process has used, in user and kernel mode.
+func (p *process) cpu() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name, which may hold anything, ends at the last parenthesis; utime and stime are the
+	// twelfth and thirteenth fields after it, in hundredths of a second.
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	var ticks int64
+	for _, field := range fields[11:13] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read processor time of %d: %w", p.cmd.Process.Pid, err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
+}
+
 // stop ends the process and waits for it.
 func (p *process) stop() {
 	_ = p.cmd.Process.Kill()

@@ -40,40 +40,58 @@ func putRecords(ctx context.Context, o options) error {
 	}
 	defer under.stop()
 
-	// The first bytes a process ever stores cost a page fault each, on a virtual machine one of the
-	// hypervisor too. What is wanted is the rate of a server that has been running, so every server
-	// runs once before the rounds.
-	if err := freshStream(ctx, under.addr); err != nil {
-		return err
+	servers := []*measured{
+		{name: "headrace dev", process: under},
+		{name: "bare net/http, reads and hashes (SHA-256)", process: hashing},
+		{name: "bare net/http, reads only", process: reading},
 	}
-	for _, p := range []*process{hashing, reading, under} {
-		if _, err := runLoad(ctx, p.addr, requests, o.conns, o.duration); err != nil {
+	// The first bytes a process ever stores cost a page fault each, on a virtual machine one of the
+	// hypervisor too. What is wanted is the rate of a server that has been running, so there is a
+	// round before those that count.
+	for round := range 1 + o.rounds {
+		if err := freshStream(ctx, under.addr); err != nil {
 			return err
 		}
-	}
-	var withHash, bare, ours []float64
-	for range o.rounds {
-		for _, m := range []struct {
-			addr    string
-			results *[]float64
-		}{{hashing.addr, &withHash}, {reading.addr, &bare}, {under.addr, &ours}} {
-			if m.addr == under.addr {
-				if err := freshStream(ctx, under.addr); err != nil {
-					return err
-				}
-			}
-			got, err := runLoad(ctx, m.addr, requests, o.conns, o.duration)
-			if err != nil {
+		for _, m := range servers {
+			if err := m.run(ctx, requests, o, round > 0); err != nil {
 				return err
 			}
-			*m.results = append(*m.results, got.mbPerSecond())
 		}
 	}
-	mine := median(ours)
-	fmt.Fprintf(o.out, "\nPutRecords %dx%d B, JSON, memory engine, %d shards, %d connections (MB/s of data, median)\n", batchRecords, recordBytes, benchShards, o.conns)
-	fmt.Fprintf(o.out, "  %-44s %8.0f\n", "headrace dev", mine)
-	fmt.Fprintf(o.out, "  %-44s %8.0f   ratio %.2f   (at least 0.50)\n", "bare net/http, reads and hashes (SHA-256)", median(withHash), mine/median(withHash))
-	fmt.Fprintf(o.out, "  %-44s %8.0f   ratio %.2f\n", "bare net/http, reads only", median(bare), mine/median(bare))
+	fmt.Fprintf(o.out, "\nPutRecords %dx%d B, JSON, memory engine, %d shards, %d connections (medians)\n", batchRecords, recordBytes, benchShards, o.conns)
+	fmt.Fprintf(o.out, "  %-42s %6s %7s %14s %7s\n", "", "MB/s", "ratio", "CPU a request", "ratio")
+	mine := servers[0]
+	for _, m := range servers {
+		fmt.Fprintf(o.out, "  %-42s %6.0f %7.2f %11.0f us %7.2f\n", m.name, median(m.rates), median(mine.rates)/median(m.rates),
+			median(m.costs), median(m.costs)/median(mine.costs))
+	}
+	fmt.Fprintf(o.out, "  ratios are headrace's to that line's; at least 0.50 to the server that hashes\n")
+	return nil
+}
+
+// measured is a server and what the rounds found: data in MB/s, and microseconds of its own
+// processor time a request, which the load of other programs disturbs less.
+type measured struct {
+	name         string
+	process      *process
+	rates, costs []float64
+}
+
+func (m *measured) run(ctx context.Context, requests []request, o options, counts bool) error {
+	before, err := m.process.cpu()
+	if err != nil {
+		return err
+	}
+	got, err := runLoad(ctx, m.process.addr, requests, o.conns, o.duration)
+	if err != nil {
+		return err
+	}
+	after, err := m.process.cpu()
+	if err != nil || !counts {
+		return err
+	}
+	m.rates = append(m.rates, got.mbPerSecond())
+	m.costs = append(m.costs, float64((after-before).Microseconds())/float64(got.requests))
 	return nil
 }
 
