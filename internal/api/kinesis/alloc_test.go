@@ -160,7 +160,7 @@ func TestGetRecordsAllocations(t *testing.T) {
 	f := func(contentType string) {
 		t.Helper()
 		get := func(limit int) float64 {
-			rd := newRound(t, w, "GetRecords", contentType, map[string]any{"ShardIterator": it, "Limit": json.Number(fmt.Sprint(limit))})
+			rd := newRound(t, w, "GetRecords", contentType, map[string]any{"ShardIterator": it, "Limit": float64(limit)})
 			if contentType == typeJSON {
 				if got := len(rd.answer()["Records"].([]any)); got != limit {
 					t.Fatalf("got %d records, want %d", got, limit)

@@ -55,10 +55,8 @@ func masked(member string, v any) any {
 			out[i] = masked(member, x)
 		}
 		return out
-	case json.Number:
-		if f, err := v.Float64(); err == nil {
-			return number(f)
-		}
+	case float64:
+		return number(v)
 	case string:
 		if slices.Contains(opaque, member) && v != "" {
 			return "<opaque>"

@@ -51,9 +51,7 @@ func (c *client) call(operation, document string) answer {
 	status, body := c.send(operation, typeJSON, []byte(document))
 	a := answer{status: status, size: len(body)}
 	if len(body) > 0 {
-		d := json.NewDecoder(bytes.NewReader(body))
-		d.UseNumber()
-		if err := d.Decode(&a.body); err != nil {
+		if err := json.Unmarshal(body, &a.body); err != nil {
 			c.t.Fatalf("%s answered with bad JSON: %v\n%s", operation, err, body)
 		}
 	}
@@ -64,9 +62,7 @@ func (c *client) call(operation, document string) answer {
 func (c *client) callCBOR(operation, document string) (a answer, ok bool) {
 	c.t.Helper()
 	var in any
-	d := json.NewDecoder(strings.NewReader(document))
-	d.UseNumber()
-	if d.Decode(&in) != nil || d.More() {
+	if json.Unmarshal([]byte(document), &in) != nil {
 		return a, false
 	}
 	encoded, err := cbor.Marshal(binary("", in))
@@ -101,7 +97,8 @@ func (c *client) send(operation, contentType string, body []byte) (status int, a
 		c.t.Fatalf("%s: %v", operation, err)
 	}
 	defer resp.Body.Close()
-	if answer, err = io.ReadAll(resp.Body); err != nil {
+	answer = make([]byte, resp.ContentLength)
+	if _, err := io.ReadFull(resp.Body, answer); err != nil {
 		c.t.Fatalf("%s: %v", operation, err)
 	}
 	h := resp.Header
@@ -143,15 +140,13 @@ func binary(member string, v any) any {
 		if b, err := base64.StdEncoding.DecodeString(v); err == nil && member == "Data" {
 			return b
 		}
-	case json.Number:
-		f, err := v.Float64()
-		if n, bad := v.Int64(); bad == nil && !strings.HasSuffix(member, "Timestamp") {
-			return n
+	case float64:
+		if strings.HasSuffix(member, "Timestamp") {
+			return cbor.Tag{Number: 1, Content: int64(math.Round(v * 1000))}
 		}
-		if err == nil && strings.HasSuffix(member, "Timestamp") {
-			return cbor.Tag{Number: 1, Content: int64(math.Round(f * 1000))}
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			return int64(v)
 		}
-		return f
 	}
 	return v
 }
@@ -170,11 +165,11 @@ func textual(v any) any {
 	case []byte:
 		return base64.StdEncoding.EncodeToString(v)
 	case time.Time: // AWS's tag 1 holds milliseconds, which the decoder took for seconds
-		return number(float64(v.Unix()) / 1000)
+		return float64(v.Unix()) / 1000
 	case uint64:
-		return number(float64(v))
+		return float64(v)
 	case int64:
-		return number(float64(v))
+		return float64(v)
 	}
 	return v
 }
