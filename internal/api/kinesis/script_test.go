@@ -1,6 +1,7 @@
 package kinesis_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -46,7 +47,7 @@ func TestOperations(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				s := &script{t: t}
+				s := &script{t: t, iterators: map[string]bool{}}
 				s.start(setup{})
 				defer func() { s.w.close() }() // the bubble waits for its goroutines, a failed script's too
 				datadriven.RunTest(t, file, s.run)
@@ -61,6 +62,8 @@ type script struct {
 	w      *world
 	client *client
 	saved  map[string]string
+	// iterators are all that were given out.
+	iterators map[string]bool
 	// began is when the present world began.
 	began time.Time
 }
@@ -138,6 +141,7 @@ func (s *script) call(d *datadriven.TestData) string {
 		a = s.client.call(operation, document)
 	}
 	text := print(a)
+	s.checkIterator(d, a)
 	twice := !d.HasArg("cbor") && !d.HasArg("json") && (a.status != http.StatusOK || reads(operation))
 	if raced && max(len(document), a.size) > 1<<20 {
 		twice = false // the race detector takes seconds for such a call
@@ -155,6 +159,27 @@ func (s *script) call(d *datadriven.TestData) string {
 		}
 	}
 	return text
+}
+
+// checkIterator holds an iterator to the form of AWS's: base64 of 8 bytes, the last of which is 1, and
+// of 144 to 272 others in blocks of 16; no two are the same.
+func (s *script) checkIterator(d *datadriven.TestData, a answer) {
+	s.t.Helper()
+	members, _ := a.body.(map[string]any)
+	for _, name := range []string{"ShardIterator", "NextShardIterator"} {
+		text, ok := members[name].(string)
+		if !ok {
+			continue
+		}
+		b, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || len(b) < 152 || len(b) > 280 || len(b)%16 != 8 || string(b[:8]) != "\x00\x00\x00\x00\x00\x00\x00\x01" {
+			s.t.Errorf("%s: %s %s has %d bytes, error %v", d.Pos, name, text, len(b), err)
+		}
+		if s.iterators[text] {
+			s.t.Errorf("%s: the same %s again: %s", d.Pos, name, text)
+		}
+		s.iterators[text] = true
+	}
 }
 
 // reads reports whether an operation changes nothing.
