@@ -130,6 +130,7 @@ func goClient(endpoint string) *kinesis.Client {
 		Region:           "us-east-1",
 		Credentials:      credentials.NewStaticCredentialsProvider("test", "test", ""),
 		RetryMaxAttempts: 1,
+		HTTPClient:       gosdk.HTTPClient(),
 	})
 }
 
