@@ -81,7 +81,7 @@ func newStream(sc Scope, in CreateInput) (*streamRow, error) {
 		return nil, shardLimitExceeded(sc, 0, maxShards, shards)
 	}
 	if in.WarmThroughputMiBps > 0 {
-		return nil, refuse(Validation, "Request is invalid. Warm throughput is not enabled for account %s.", sc.Account)
+		return nil, noWarmThroughput(sc)
 	}
 	if err := checkTags(sc, in.Name, "add tags to", in.Tags); err != nil {
 		return nil, err

@@ -75,8 +75,11 @@ func refuse(k Kind, format string, args ...any) *Error {
 	return &Error{k, fmt.Sprintf(format, args...)}
 }
 
-// internalFailure is what AWS answers, without a word, to some made-up sequence numbers.
-func internalFailure() *Error { return &Error{Kind: Internal} }
+// noWarmThroughput is the answer to whoever asks for warm throughput: no account here has the
+// commitment that AWS asks for it.
+func noWarmThroughput(sc Scope) *Error {
+	return refuse(Validation, "Request is invalid. Warm throughput is not enabled for account %s.", sc.Account)
+}
 
 func streamNotFound(sc Scope, name string) *Error {
 	return refuse(NotFound, "Stream %s under account %s not found.", name, sc.Account)

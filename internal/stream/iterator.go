@@ -151,7 +151,7 @@ func iteratorNotFound(sc Scope, ref Ref, id string, number int32, ok bool, err e
 	}
 	name := ref.Name
 	if ref.ARN != "" {
-		sc, name, _ = parseARN(ref.ARN)
+		sc, name, _ = ParseARN(ref.ARN)
 	}
 	if !ok {
 		return noSuchShard(sc, name, id)
@@ -181,8 +181,8 @@ func startAt(sc Scope, name string, sh *shard, in IteratorInput) (record.Index, 
 	case p.shard != sh.number:
 		return 0, refuse(InvalidArgument, "Invalid StartingSequenceNumber. It encodes %s, "+
 			"while it was used in a call to a shard with %s", ShardID(p.shard), sh.id)
-	case p.version == 0:
-		return 0, internalFailure()
+	case p.version == 0: // AWS answers InternalFailure, which tells the caller nothing
+		return 0, invalid("")
 	case p.version != 2 || p.created != sh.created:
 		return 0, invalid(" because it did not come from this stream")
 	case !p.exact:
@@ -260,6 +260,9 @@ func (s *Streams) GetRecords(ctx context.Context, sc Scope, arn, text string, li
 	if err != nil {
 		if arn != "" && !strings.HasSuffix(arn, "/"+it.name) {
 			return nil, err
+		}
+		if target, _, ok := ParseARN(arn); ok {
+			sc = target
 		}
 		return nil, shardNotFound(sc, it.name, it.shard)
 	}

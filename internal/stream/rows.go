@@ -32,7 +32,7 @@ type rows struct {
 	// pending holds the streams that Run has something to do for, now or later.
 	pending map[*entry]struct{}
 	usage   map[Scope]*usage
-	held    int
+	total   usage // of all scopes
 }
 
 func (r *rows) init() {
@@ -335,7 +335,7 @@ func (s *Streams) use(sc Scope, what usage, sign int) {
 		s.rows.usage[sc] = u
 	}
 	u.add(what, sign)
-	s.rows.held += sign * what.held
+	s.rows.total.add(what, sign)
 	if *u == (usage{}) {
 		delete(s.rows.usage, sc)
 	}
@@ -354,11 +354,13 @@ func (s *Streams) reserve(sc Scope, more usage) (release func(), err error) {
 	switch {
 	case more.streams > 0 && have.streams+more.streams > caps.Streams:
 		return nil, streamLimitExceeded(sc, "stream", have.streams, caps.Streams)
+	case more.streams > 0 && s.rows.total.streams+more.streams > caps.HeldStreams:
+		return nil, streamLimitExceeded(sc, "stream", s.rows.total.streams, caps.HeldStreams)
 	case more.onDemand > 0 && have.onDemand+more.onDemand > caps.OnDemandStreams:
 		return nil, streamLimitExceeded(sc, "on-demand stream", have.onDemand, caps.OnDemandStreams)
 	case more.open > 0 && have.open+more.open > caps.Shards:
 		return nil, shardLimitExceeded(sc, have.open, caps.Shards, more.open)
-	case more.held > 0 && s.rows.held+more.held > caps.HeldShards:
+	case more.held > 0 && s.rows.total.held+more.held > caps.HeldShards:
 		return nil, shardLimitExceeded(sc, have.held, caps.HeldShards, more.held)
 	}
 	s.use(sc, more, +1)

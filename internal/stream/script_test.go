@@ -312,7 +312,7 @@ func (sc *script) updateCount(d *datadriven.TestData) error {
 }
 
 func (sc *script) mode(d *datadriven.TestData) error {
-	return sc.w.UpdateStreamMode(sc.w.t.Context(), home, ref(d), Mode(d.CmdArgs[1].Key))
+	return sc.w.UpdateStreamMode(sc.w.t.Context(), home, ref(d), Mode(d.CmdArgs[1].Key), 0)
 }
 
 func (sc *script) maxRecord(d *datadriven.TestData) error {

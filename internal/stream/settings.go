@@ -3,8 +3,11 @@ package stream
 import "context"
 
 // UpdateStreamMode makes a stream provisioned or on demand; its shards stay as they are. The
-// stream is UPDATING for a while.
-func (s *Streams) UpdateStreamMode(ctx context.Context, sc Scope, ref Ref, mode Mode) error {
+// stream is UPDATING for a while. The warm throughput asked for, in MiB/s, must be 0.
+func (s *Streams) UpdateStreamMode(ctx context.Context, sc Scope, ref Ref, mode Mode, warmMiBps int) error {
+	if warmMiBps > 0 {
+		return noWarmThroughput(sc)
+	}
 	e, v, err := s.find(sc, ref)
 	if err != nil {
 		return err

@@ -88,8 +88,10 @@ type Caps struct {
 	OnDemandStreams int
 	// Shards is the most open shards an account has in a region; default 20,000.
 	Shards int
-	// HeldShards is the most shards, open and closed, of all accounts together; default 200,000.
-	HeldShards int
+	// HeldStreams is the most streams, and HeldShards the most shards, open and closed, of all
+	// accounts and regions together: where anybody may name an account, the other caps bound
+	// nothing. Defaults 10,000 and 200,000.
+	HeldStreams, HeldShards int
 }
 
 func (c Caps) withDefaults() Caps {
@@ -101,6 +103,7 @@ func (c Caps) withDefaults() Caps {
 	pick(&c.Streams, 5_000)
 	pick(&c.OnDemandStreams, c.Streams)
 	pick(&c.Shards, 20_000)
+	pick(&c.HeldStreams, 10_000)
 	pick(&c.HeldShards, 200_000)
 	return c
 }
@@ -167,7 +170,7 @@ func (s *Streams) now() record.Millis { return record.MillisOf(s.cfg.Clock.Now()
 func (s *Streams) find(sc Scope, ref Ref) (*entry, *view, error) {
 	name := ref.Name
 	if ref.ARN != "" {
-		target, n, ok := parseARN(ref.ARN)
+		target, n, ok := ParseARN(ref.ARN)
 		switch {
 		case !ok:
 			return nil, nil, refuse(InvalidArgument, "StreamARN %s is invalid.", ref.ARN)
@@ -189,8 +192,8 @@ func (s *Streams) find(sc Scope, ref Ref) (*entry, *view, error) {
 	return nil, nil, streamNotFound(sc, name)
 }
 
-// parseARN takes a stream's ARN apart without allocating.
-func parseARN(arn string) (sc Scope, name string, ok bool) {
+// ParseARN takes a stream's ARN apart without allocating; ok is false for what is none.
+func ParseARN(arn string) (sc Scope, name string, ok bool) {
 	rest, ok := strings.CutPrefix(arn, "arn:aws")
 	if !ok {
 		return sc, "", false

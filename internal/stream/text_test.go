@@ -108,9 +108,9 @@ func FuzzParsePosition(f *testing.F) {
 func TestParseARN(t *testing.T) {
 	f := func(arn string, ok bool) {
 		t.Helper()
-		sc, name, got := parseARN(arn)
+		sc, name, got := ParseARN(arn)
 		if got != ok || ok && (sc != home || name != "mill") {
-			t.Errorf("parseARN(%s) = %v, %s, %v; want %v", arn, sc, name, got, ok)
+			t.Errorf("ParseARN(%s) = %v, %s, %v; want %v", arn, sc, name, got, ok)
 		}
 	}
 	f(home.arn("mill"), true)

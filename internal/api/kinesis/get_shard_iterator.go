@@ -2,7 +2,8 @@ package kinesis
 
 // Compatible: all five types, every parameter and error; LATEST is fixed at the call; iterators
 // expire after 300 s.
-// Differs: nothing known.
+// Differs: a StartingSequenceNumber of the first layout is InvalidArgumentException, where AWS answers
+// InternalFailureException.
 // Test: internal/api/kinesis/testdata/get_shard_iterator.txt
 
 import (

@@ -9,7 +9,6 @@ package kinesis
 
 import (
 	"errors"
-	"strings"
 	"sync"
 
 	"github.com/headrace/headrace/internal/awsapi/kinesis"
@@ -87,11 +86,11 @@ func ref(name, arn shape.Opt[string]) stream.Ref {
 
 // meter returns the counters of the stream that a request names.
 func (s *Service) meter(call *shape.Call, r stream.Ref) *metrics.Stream {
-	name := r.Name
+	sc, name := scope(call), r.Name
 	if r.ARN != "" {
-		name = r.ARN[strings.LastIndexByte(r.ARN, '/')+1:]
+		sc, name, _ = stream.ParseARN(r.ARN)
 	}
-	return s.metrics.Stream(metrics.StreamID{Account: call.Account, Region: call.Region, Name: name})
+	return s.metrics.Stream(metrics.StreamID{Account: sc.Account, Region: sc.Region, Name: name})
 }
 
 // kindOf returns the kind of a domain's error, Internal for any other.

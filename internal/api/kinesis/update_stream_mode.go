@@ -14,8 +14,6 @@ import (
 )
 
 func (s *Service) updateStreamMode(ctx context.Context, call *shape.Call, in *kinesis.UpdateStreamModeInput) error {
-	if in.WarmThroughputMiBps.Value > 0 {
-		return kinesis.ValidationException("Request is invalid. Warm throughput is not enabled for account %s.", call.Account)
-	}
-	return answer(s.streams.UpdateStreamMode(ctx, scope(call), stream.Ref{ARN: in.StreamARN}, stream.Mode(in.StreamModeDetails.StreamMode)))
+	return answer(s.streams.UpdateStreamMode(ctx, scope(call), stream.Ref{ARN: in.StreamARN},
+		stream.Mode(in.StreamModeDetails.StreamMode), int(in.WarmThroughputMiBps.Value)))
 }
