@@ -35,6 +35,9 @@ var (
 	ErrRange = errors.New("objectstore: range not satisfiable")
 	// ErrFull says that there is no room; nothing of the object was kept.
 	ErrFull = errors.New("objectstore: no space")
+	// ErrCorrupt says that what is stored is not what Put was given; the error around it says
+	// where. An opened body may say so in the middle: what it yielded before was whole.
+	ErrCorrupt = errors.New("objectstore: object is damaged")
 )
 
 // Bucket holds objects by key. It is safe for concurrent use. Every method but List returns ErrKey

@@ -102,6 +102,8 @@ type Entry struct {
 	// Name is the last element only.
 	Name string
 	Dir  bool
+	// Irregular says that it is neither a file nor a directory: a symbolic link, a device.
+	Irregular bool
 	// Size is the file's length in bytes; 0 for a directory.
 	Size int64
 }

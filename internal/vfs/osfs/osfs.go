@@ -118,7 +118,7 @@ func (f *FS) List(dir string) ([]vfs.Entry, error) {
 	}
 	entries := make([]vfs.Entry, 0, len(found))
 	for _, d := range found {
-		e := vfs.Entry{Name: d.Name(), Dir: d.IsDir()}
+		e := vfs.Entry{Name: d.Name(), Dir: d.IsDir(), Irregular: d.Type()&^fs.ModeDir != 0}
 		if !e.Dir {
 			info, err := d.Info()
 			if errors.Is(err, fs.ErrNotExist) {

@@ -123,3 +123,17 @@ func TestDirectWhereTheFileSystemHasIt(t *testing.T) {
 		t.Error("Direct() = false on a file system that has direct I/O")
 	}
 }
+
+func TestListTellsSymbolicLinks(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("a", filepath.Join(dir, "b")); err != nil {
+		t.Skip("no symbolic links here:", err)
+	}
+	entries, err := open(t, dir).List(".")
+	if err != nil || len(entries) != 2 || entries[0].Irregular || !entries[1].Irregular {
+		t.Errorf("List = %+v, %v; want a regular a and an irregular b", entries, err)
+	}
+}

@@ -1,0 +1,132 @@
+package dir
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/headrace/headrace/internal/objectstore"
+	"github.com/headrace/headrace/internal/vfs"
+)
+
+// batchBlocks is how many blocks are read or written in one call.
+const batchBlocks = 4
+
+// openObject opens the object's file and reads its header.
+func (b *Bucket) openObject(name, key string) (_ vfs.File, h header, err error) {
+	f, err := b.fs.Open(name, vfs.ReadOnly)
+	if errors.Is(err, vfs.ErrNotExist) {
+		return nil, header{}, objectstore.ErrNotFound
+	}
+	if err != nil {
+		return nil, header{}, err
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("read object file %q: %w", name, errors.Join(err, f.Close()))
+		}
+	}()
+	size, err := f.Size()
+	if err != nil {
+		return nil, header{}, err
+	}
+	start := make([]byte, min(size, headerBytes(key)))
+	if _, err = f.ReadAt(start, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, header{}, err
+	}
+	if h, err = parseHeader(start, size); err != nil {
+		return nil, header{}, err
+	}
+	if h.key != key {
+		return nil, header{}, fmt.Errorf("%w: it holds the object %q", objectstore.ErrCorrupt, h.key)
+	}
+	return f, h, nil
+}
+
+// body yields a range of an object, verified block by block before any of it is given out.
+type body struct {
+	f    vfs.File
+	name string
+	pool *sync.Pool
+	h    header
+	// next is the first byte of the object not yet in stored, end the first not asked for.
+	next, end int64
+	// buf is the pooled buffer; stored the blocks in it that were not looked at yet, the first of
+	// which has the given number.
+	buf    *[]byte
+	stored []byte
+	number int64
+	// skip is how many bytes of the next block lie before the range.
+	skip int64
+	// data is verified and not yet given out.
+	data []byte
+	err  error
+}
+
+// Read implements io.Reader.
+func (r *body) Read(p []byte) (int, error) {
+	for len(r.data) == 0 {
+		if r.err == nil {
+			r.err = r.advance()
+		}
+		if r.err != nil {
+			return 0, r.err
+		}
+	}
+	n := copy(p, r.data)
+	r.data = r.data[n:]
+	return n, nil
+}
+
+// advance puts the rest of the next block that is in the range into data.
+func (r *body) advance() error {
+	if len(r.stored) == 0 {
+		if r.next >= r.end {
+			return io.EOF
+		}
+		if err := r.fill(); err != nil {
+			return fmt.Errorf("read object file %q: %w", r.name, err)
+		}
+	}
+	block, err := verify(r.stored[:min(len(r.stored), strideBytes)], r.number)
+	if err != nil {
+		return fmt.Errorf("read object file %q: %w", r.name, err)
+	}
+	r.stored = r.stored[len(block)+checksumBytes:]
+	begin := r.number * blockBytes
+	r.number++
+	r.data = block[r.skip:min(int64(len(block)), r.end-begin)]
+	r.skip = 0
+	return nil
+}
+
+// fill reads the blocks from the one that holds next on.
+func (r *body) fill() error {
+	r.number = r.next / blockBytes
+	r.skip = r.next % blockBytes
+	last := min(r.number+batchBlocks-1, (r.end-1)/blockBytes)
+	stop := min((last+1)*blockBytes, r.h.size)
+	n := stop - r.number*blockBytes + checksumBytes*(last-r.number+1)
+	if int64(cap(*r.buf)) < n {
+		*r.buf = make([]byte, n, batchBlocks*strideBytes)
+	}
+	stored := (*r.buf)[:n]
+	if _, err := r.f.ReadAt(stored, headerBytes(r.h.key)+r.number*strideBytes); err != nil {
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("%w: the file has become shorter", objectstore.ErrCorrupt)
+		}
+		return err
+	}
+	r.stored, r.next = stored, stop
+	return nil
+}
+
+// Close implements io.Closer.
+func (r *body) Close() error {
+	if r.buf != nil {
+		r.pool.Put(r.buf)
+	}
+	r.buf, r.stored, r.data, r.err = nil, nil, nil, vfs.ErrClosed
+	return r.f.Close()
+}
