@@ -334,9 +334,15 @@ func (c *committer) change(id ShardID, f func(*shard, *control) bool) error {
 	if sh.mu.frozen == 0 {
 		sh.mu.frozen = c.store.time()
 	}
-	ctl := st.ctl
-	ctl.first = sh.firstUnder(&ctl, sh.mu.frozen)
+	now := sh.mu.frozen
 	sh.mu.Unlock()
+	ctl := st.ctl
+	first, err := c.store.lockFirst(context.Background(), sh, &ctl, now)
+	if err != nil {
+		return err
+	}
+	sh.mu.Unlock()
+	ctl.first = first
 	if !f(sh, &ctl) {
 		return nil
 	}

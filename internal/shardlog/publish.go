@@ -30,9 +30,6 @@ func (c *committer) settle(g *group, err error) {
 		if c.failed != nil {
 			r.err = c.failed
 		}
-		if r.err == nil && r.after != nil {
-			r.after()
-		}
 		c.store.finish(r)
 	}
 	clear(d.effects)

@@ -2,9 +2,11 @@ package shardlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
 )
 
@@ -16,6 +18,11 @@ const maxPooledRecords = 16 << 10
 type page struct {
 	Page
 	refs []ref
+	// blocks are the decompressed blocks that records alias, bytes the size of the records.
+	blocks []*buffer
+	bytes  int
+	// full says that the limit is reached and NextArrival known.
+	full bool
 }
 
 func (s *Store) newPage() *page {
@@ -34,6 +41,11 @@ func (s *Store) recyclePage(p *page) {
 	}
 	clear(p.Records)
 	clear(p.refs)
+	for _, b := range p.blocks {
+		giveBuffer(&s.blocks.buffers, b)
+	}
+	clear(p.blocks)
+	p.blocks, p.bytes, p.full = p.blocks[:0], 0, false
 	p.Page = Page{Records: p.Records[:0], release: p.release}
 	p.refs = p.refs[:0]
 	s.pages.Put(p)
@@ -46,30 +58,119 @@ func (s *Store) Read(ctx context.Context, id ShardID, from record.Index, limit L
 		return nil, err
 	}
 	p := s.newPage()
-	if err := sh.gather(p, s.time(), from, limit); err != nil {
-		s.recyclePage(p)
-		return nil, err
-	}
-	if err := p.fill(limit); err != nil {
+	if err := s.read(ctx, sh, p, from, limit); err != nil {
 		s.recyclePage(p)
 		return nil, err
 	}
 	return &p.Page, nil
 }
 
-// gather notes in p the chunks that a page may need, and the one after it for NextArrival, and pins
-// them, so that the records can be taken out of them without the lock.
-func (s *shard) gather(p *page, now record.Millis, from record.Index, limit Limit) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.dropped {
-		return ErrNotFound
+// staleReads is how often a read begins anew because the file it was about to read is gone. Each
+// time the shard has been given another file for the same records.
+const staleReads = 10
+
+// read fills p: from files as long as the tail does not hold the next record, then from the tail.
+func (s *Store) read(ctx context.Context, sh *shard, p *page, from record.Index, limit Limit) error {
+	first, err := s.lockFirst(ctx, sh, nil, s.time())
+	if err != nil {
+		return err
 	}
-	p.Bounds = s.boundsAt(now)
-	p.Next = max(from, p.Bounds.First)
+	p.Bounds, p.Next = sh.boundsFrom(first), max(from, first)
+	for stale := 0; ; {
+		sp, stored, err := sh.gather(p, limit)
+		sh.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if !stored {
+			return p.fill(limit)
+		}
+		switch err := s.blocks.fill(ctx, p, sp, limit); {
+		case errors.Is(err, objectstore.ErrNotFound) && stale < staleReads:
+			stale++
+		case errors.Is(err, objectstore.ErrNotFound):
+			return damaged(sp.file.key, 0, "the object is missing")
+		case err != nil:
+			return err
+		case p.full:
+			return nil
+		}
+		sh.mu.Lock()
+		if sh.mu.dropped {
+			sh.mu.Unlock()
+			return ErrNotFound
+		}
+		if first := sh.mu.ctl.first; first > p.Next { // trimmed meanwhile: the page ends here
+			p.Next, limit.Records = first, len(p.Records)
+		}
+		p.Bounds = sh.boundsFrom(max(p.Bounds.First, sh.mu.ctl.first))
+	}
+}
+
+// lockFirst locks sh and returns its oldest record kept at the given time under ctl, nil for the
+// shard's own. It unlocks to read a block where that is needed. On an error sh is not locked.
+func (s *Store) lockFirst(ctx context.Context, sh *shard, ctl *control, now record.Millis) (record.Index, error) {
+	var h *horizon
+	for stale := 0; ; {
+		sh.mu.Lock()
+		use := ctl
+		if use == nil {
+			use = &sh.mu.ctl
+		}
+		if sh.mu.dropped {
+			sh.mu.Unlock()
+			return 0, ErrNotFound
+		}
+		lo, hi := sh.firstUnder(use, now, h)
+		if lo == hi {
+			if h != nil {
+				sh.mu.horizon = h
+			}
+			return lo, nil
+		}
+		at := now
+		if sh.mu.frozen != 0 {
+			at = min(at, sh.mu.frozen)
+		}
+		t := use.cutoff(at)
+		_, _, sp := sh.seek(t, h)
+		sh.mu.Unlock()
+		var err error
+		if h, err = s.blocks.horizon(ctx, sp, t); err != nil {
+			if stale++; !errors.Is(err, objectstore.ErrNotFound) || stale > staleReads {
+				return 0, fmt.Errorf("find oldest record: %w", err)
+			}
+		}
+	}
+}
+
+// warm reads what a control change will ask of the shard, so that the committer need not.
+func (s *Store) warm(ctx context.Context, id ShardID) {
+	if s.blocks == nil {
+		return
+	}
+	if sh, err := s.lookup(ctx, id); err == nil {
+		if _, err := s.lockFirst(ctx, sh, nil, s.time()); err == nil {
+			sh.mu.Unlock()
+		}
+	}
+}
+
+// gather notes in p the chunks of the tail that a page may need, and the one after it for
+// NextArrival, and pins them, so that the records can be taken out of them without the lock. If the
+// record at p.Next is not in the tail it notes nothing and returns the span of a file that holds it.
+//
+// REQUIRES: s.mu held.
+func (s *shard) gather(p *page, limit Limit) (sp span, stored bool, err error) {
 	refs := s.mu.tail.refs()
+	if len(s.mu.spans) > 0 && p.Next < s.mu.next && (len(refs) == 0 || p.Next < refs[0].first) {
+		if sp, stored = s.spanAt(p.Next); !stored {
+			return sp, false, fmt.Errorf("read shard %d of stream %d: no file holds record %d: %w", s.id.Shard, s.id.Stream, p.Next, ErrCorrupt)
+		}
+		return sp, true, nil
+	}
 	refs = refs[seek(refs, p.Next):]
-	records, bytes := 0, 0
+	records, bytes := len(p.Records), p.bytes
 	for i := range refs {
 		r := &refs[i]
 		p.refs = append(p.refs, *r)
@@ -84,18 +185,21 @@ func (s *shard) gather(p *page, now record.Millis, from record.Index, limit Limi
 		bytes += int(r.bytes)
 	}
 	pin(p.refs)
-	p.Records = slices.Grow(p.Records, max(0, min(records, limit.Records, maxPooledRecords)))
-	return nil
+	p.Records = slices.Grow(p.Records, max(0, min(records, limit.Records, maxPooledRecords)-len(p.Records)))
+	return sp, false, nil
 }
 
 // fill takes the page's records out of the chunks gathered.
 func (p *page) fill(limit Limit) error {
-	bytes := 0
 	for i := range p.refs {
 		r := &p.refs[i]
-		more, err := p.fillFrom(r, limit, &bytes)
-		if err != nil {
-			return err
+		ch, wrong := decodeChunk(r.group.payload[r.offset:])
+		if wrong != "" {
+			return fmt.Errorf("read group %d at offset %d: %s: %w", r.group.pos, r.offset, wrong, ErrCorrupt)
+		}
+		more, ok := p.fillRun(r.first, r.arrival, r.count, ch.records(), limit)
+		if !ok {
+			return fmt.Errorf("read group %d at offset %d: malformed record: %w", r.group.pos, r.offset, ErrCorrupt)
 		}
 		if !more {
 			p.NextArrival = r.arrival
@@ -105,40 +209,41 @@ func (p *page) fill(limit Limit) error {
 	return nil
 }
 
-// fillFrom adds the records of one chunk from Next on; it reports false when the page is full with
-// records of the chunk left.
-func (p *page) fillFrom(r *ref, limit Limit, bytes *int) (more bool, err error) {
-	ch, wrong := decodeChunk(r.group.payload[r.offset:])
-	if wrong != "" {
-		return false, fmt.Errorf("read group %d at offset %d: %s: %w", r.group.pos, r.offset, wrong, ErrCorrupt)
-	}
+// holdsAll says that no record fits any more.
+func (p *page) holdsAll(limit Limit) bool {
+	return len(p.Records) >= limit.Records || len(p.Records) > 0 && p.bytes >= limit.Bytes
+}
+
+// fillRun adds records that follow each other and arrived at once, from Next on; more is false when
+// the page is full with some of them left, ok is false if they are malformed.
+func (p *page) fillRun(first record.Index, arrival record.Millis, count uint32, rest []byte, limit Limit) (more, ok bool) {
 	var skip record.Entry
-	rest, ok := ch.records(), true
-	for at := r.first; at < r.end(); at++ {
+	ok = true
+	for at := first; at < first+record.Index(count); at++ {
 		if at < p.Next {
 			rest, ok = decodeEntry(rest, &skip)
 		} else {
 			n := len(p.Records)
 			if n >= limit.Records {
-				return false, nil
+				return false, true
 			}
-			p.Records = append(p.Records, record.Record{Index: at, ArrivalTime: r.arrival})
+			p.Records = append(p.Records, record.Record{Index: at, ArrivalTime: arrival})
 			rec := &p.Records[n]
 			if rest, ok = decodeEntry(rest, &rec.Entry); ok {
-				*bytes += rec.Size()
-				if n > 0 && *bytes > limit.Bytes {
+				if n > 0 && p.bytes+rec.Size() > limit.Bytes {
 					p.Records[n] = record.Record{}
 					p.Records = p.Records[:n]
-					return false, nil
+					return false, true
 				}
+				p.bytes += rec.Size()
 				p.Next = at + 1
 			}
 		}
 		if !ok {
-			return false, fmt.Errorf("read group %d at offset %d: malformed record: %w", r.group.pos, r.offset, ErrCorrupt)
+			return false, false
 		}
 	}
-	return true, nil
+	return true, true
 }
 
 // Bounds implements Log.
@@ -147,13 +252,16 @@ func (s *Store) Bounds(ctx context.Context, id ShardID) (Bounds, error) {
 	if err != nil {
 		return Bounds{}, err
 	}
-	now := s.time()
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if sh.mu.dropped {
-		return Bounds{}, ErrNotFound
+	return s.bounds(ctx, sh)
+}
+
+func (s *Store) bounds(ctx context.Context, sh *shard) (Bounds, error) {
+	first, err := s.lockFirst(ctx, sh, nil, s.time())
+	if err != nil {
+		return Bounds{}, err
 	}
-	return sh.boundsAt(now), nil
+	defer sh.mu.Unlock()
+	return sh.boundsFrom(first), nil
 }
 
 // SeekTime implements Log.
@@ -162,18 +270,23 @@ func (s *Store) SeekTime(ctx context.Context, id ShardID, t record.Millis) (reco
 	if err != nil {
 		return 0, err
 	}
-	now := s.time()
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if sh.mu.dropped {
-		return 0, ErrNotFound
+	var h *horizon
+	for stale := 0; ; {
+		first, err := s.lockFirst(ctx, sh, nil, s.time())
+		if err != nil {
+			return 0, err
+		}
+		lo, hi, sp := sh.seek(t, h)
+		sh.mu.Unlock()
+		if lo, hi = max(lo, first), max(hi, first); lo == hi {
+			return lo, nil
+		}
+		if h, err = s.blocks.horizon(ctx, sp, t); err != nil {
+			if stale++; !errors.Is(err, objectstore.ErrNotFound) || stale > staleReads {
+				return 0, fmt.Errorf("seek time: %w", err)
+			}
+		}
 	}
-	b := sh.boundsAt(now)
-	refs := sh.mu.tail.refs()
-	if i := seekArrival(refs, t); i < len(refs) {
-		return max(refs[i].first, b.First), nil
-	}
-	return b.Next, nil
 }
 
 // Wait implements Log.
@@ -213,11 +326,10 @@ func (s *Store) ready(sh *shard, w *waiter) (bool, error) {
 	if err := s.down.Load(); err != nil {
 		return true, *err
 	}
-	b := sh.boundsAt(now)
 	switch {
 	case sh.mu.dropped:
 		return true, ErrNotFound
-	case b.Sealed, b.Next > w.from && b.First < b.Next:
+	case sh.mu.ctl.sealed, sh.mu.next > w.from && sh.firstAt(now) < sh.mu.next:
 		return true, nil
 	}
 	sh.addWaiter(w)

@@ -39,6 +39,9 @@ func (s *Store) Open(ctx context.Context, ids []ShardID, keep Retention) error {
 func (s *Store) SetRetention(ctx context.Context, ids []ShardID, keep Retention) error {
 	keep.Age = max(keep.Age, 0)
 	ids = slices.Clone(ids)
+	for _, id := range ids {
+		s.warm(ctx, id)
+	}
 	return s.control(ctx, false, func(c *committer) error {
 		for _, id := range ids {
 			if c.lookup(id) == nil {
@@ -61,6 +64,7 @@ func (s *Store) SetRetention(ctx context.Context, ids []ShardID, keep Retention)
 
 // Hold implements Registry.
 func (s *Store) Hold(ctx context.Context, id ShardID, name string, from record.Index) error {
+	s.warm(ctx, id)
 	return s.control(ctx, false, func(c *committer) error {
 		return c.change(id, func(_ *shard, ctl *control) bool {
 			i := slices.IndexFunc(ctl.holds, func(h hold) bool { return h.name == name })
@@ -80,6 +84,7 @@ func (s *Store) Hold(ctx context.Context, id ShardID, name string, from record.I
 
 // Release implements Registry.
 func (s *Store) Release(ctx context.Context, id ShardID, name string) error {
+	s.warm(ctx, id)
 	return s.control(ctx, false, func(c *committer) error {
 		return c.change(id, func(_ *shard, ctl *control) bool {
 			i := slices.IndexFunc(ctl.holds, func(h hold) bool { return h.name == name })

@@ -19,9 +19,8 @@ type request struct {
 	buf     []byte
 	results []Result
 
-	// control makes the change by staging chunks; after, when not nil, runs once they are durable.
+	// control makes the change by staging chunks.
 	control func(*committer) error
-	after   func()
 	// alone asks for a draft of its own, as what creates or ends shards does: nothing else in the
 	// draft then depends on a shard that may not come to be.
 	alone bool
@@ -63,7 +62,7 @@ func (s *Store) recycle(r *request) {
 	}
 	clear(r.items)
 	r.items, r.buf, r.results = r.items[:0], r.buf[:0], nil
-	r.control, r.after, r.alone, r.err = nil, nil, false, nil
+	r.control, r.alone, r.err = nil, false, nil
 	s.requests.Put(r)
 }
 
@@ -154,7 +153,7 @@ func (s *Store) Seal(ctx context.Context, id ShardID) (Bounds, error) {
 		return Bounds{}, err
 	}
 	var sealed *shard
-	bounds := new(Bounds)
+	s.warm(ctx, id)
 	r := s.newRequest()
 	r.control = func(c *committer) error {
 		return c.change(id, func(sh *shard, ctl *control) bool {
@@ -164,15 +163,15 @@ func (s *Store) Seal(ctx context.Context, id ShardID) (Bounds, error) {
 			return !was
 		})
 	}
-	r.after = func() { *bounds = sealed.boundsAt(s.time()) }
 	if err := s.do(ctx, r); err != nil {
 		return Bounds{}, err
 	}
-	return *bounds, nil
+	return s.bounds(ctx, sealed)
 }
 
 // TrimTo implements Log.
 func (s *Store) TrimTo(ctx context.Context, id ShardID, first record.Index) error {
+	s.warm(ctx, id)
 	return s.control(ctx, false, func(c *committer) error {
 		return c.change(id, func(sh *shard, ctl *control) bool {
 			to := min(first, sh.stage.next)

@@ -121,6 +121,9 @@ type control struct {
 // so may read them without; everyone else reads them with the lock held.
 type shard struct {
 	id ShardID
+	// born is the position of the group that opened the shard: it tells the shard's files from
+	// those of a former shard of the same name. It is set before anyone else sees the shard.
+	born lane.Position
 
 	mu struct {
 		sync.Mutex
@@ -129,6 +132,12 @@ type shard struct {
 		next    record.Index
 		last    record.Millis
 		dropped bool
+		// spans are the shard's records in block files, in index order. Records may be in the
+		// tail as well. Those below flushed are in files, if they are still kept.
+		spans   []span
+		flushed record.Index
+		// horizon is what was last read of the block that holds the oldest record.
+		horizon *horizon
 		// frozen, when not 0, stops time for retention while a control change is on its way to
 		// the lane: what the change says about the oldest record must still be so when it lands.
 		frozen  record.Millis
@@ -163,39 +172,90 @@ func newShard(id ShardID, keep Retention) *shard {
 	return s
 }
 
-// firstAt returns the oldest record kept at the given time.
+// firstAt returns the oldest record kept at the given time, or one before it if finding out takes
+// reading a block: it is never too high, and Bounds.Next only if nothing is kept.
 //
 // REQUIRES: s.mu held, or the caller is the committer.
-func (s *shard) firstAt(now record.Millis) record.Index { return s.firstUnder(&s.mu.ctl, now) }
+func (s *shard) firstAt(now record.Millis) record.Index {
+	first, _ := s.firstUnder(&s.mu.ctl, now, nil)
+	return first
+}
 
 // firstUnder returns the oldest record kept at the given time under ctl:
-// min(named holds, max(trim, what has come of age)), and never less than it was.
+// min(named holds, max(trim, what has come of age)), and never less than it was. If neither s nor h
+// knows, it lies between lo and hi.
 //
 // REQUIRES: s.mu held, or the caller is the committer.
-func (s *shard) firstUnder(ctl *control, now record.Millis) record.Index {
+func (s *shard) firstUnder(ctl *control, now record.Millis, h *horizon) (lo, hi record.Index) {
 	if s.mu.frozen != 0 {
 		now = min(now, s.mu.frozen)
 	}
-	first := ctl.trim
-	if age := ctl.keep.Age; age > 0 {
-		refs := s.mu.tail.refs()
-		aged := s.mu.next
-		if i := seekArrival(refs, now-record.Millis(age.Milliseconds())+1); i < len(refs) {
-			aged = refs[i].first
-		}
-		first = max(first, aged)
+	lo, hi = ctl.trim, ctl.trim
+	if ctl.keep.Age > 0 {
+		from, to, _ := s.seek(ctl.cutoff(now), h)
+		lo, hi = max(lo, from), max(hi, to)
 	}
 	for _, h := range ctl.holds {
-		first = min(first, h.from)
+		lo, hi = min(lo, h.from), min(hi, h.from)
 	}
-	return max(first, ctl.first)
+	return max(lo, ctl.first), max(hi, ctl.first)
 }
 
-// boundsAt returns the bounds at the given time.
+// cutoff is the arrival time of the oldest records that are not of age.
+func (ctl *control) cutoff(now record.Millis) record.Millis {
+	return now - record.Millis(ctl.keep.Age.Milliseconds()) + 1
+}
+
+// seek returns the first record that arrived at or after t, Bounds.Next if there is none. Where
+// that takes reading at, and h has not been read from there, lo and hi are its limits.
 //
 // REQUIRES: s.mu held, or the caller is the committer.
-func (s *shard) boundsAt(now record.Millis) Bounds {
-	return Bounds{First: s.firstAt(now), Next: s.mu.next, LastArrival: s.mu.last, Sealed: s.mu.ctl.sealed}
+func (s *shard) seek(t record.Millis, h *horizon) (lo, hi record.Index, at span) {
+	refs, spans := s.mu.tail.refs(), s.mu.spans
+	if len(spans) == 0 || len(refs) > 0 && refs[0].arrival < t {
+		if i := seekArrival(refs, t); i < len(refs) {
+			return refs[i].first, refs[i].first, at
+		}
+		return s.mu.next, s.mu.next, at
+	}
+	i := sort.Search(len(spans), func(i int) bool { return spans[i].member().LastArrival >= t })
+	if i == len(spans) {
+		refs = refs[seek(refs, spans[i-1].member().Next):]
+		if len(refs) > 0 {
+			return refs[0].first, refs[0].first, at
+		}
+		return s.mu.next, s.mu.next, at
+	}
+	m := spans[i].member()
+	if m.FirstArrival >= t {
+		return m.First, m.First, at
+	}
+	if first, ok := h.seek(t); ok {
+		return first, first, at
+	}
+	if first, ok := s.mu.horizon.seek(t); ok {
+		return first, first, at
+	}
+	return m.First, m.Next - 1, spans[i]
+}
+
+// boundsFrom returns the bounds of a shard whose oldest record is first.
+//
+// REQUIRES: s.mu held, or the caller is the committer.
+func (s *shard) boundsFrom(first record.Index) Bounds {
+	return Bounds{First: first, Next: s.mu.next, LastArrival: s.mu.last, Sealed: s.mu.ctl.sealed}
+}
+
+// spanAt returns the span that holds the record at the given index.
+//
+// REQUIRES: s.mu held, or the caller is the committer.
+func (s *shard) spanAt(at record.Index) (span, bool) {
+	spans := s.mu.spans
+	i := sort.Search(len(spans), func(i int) bool { return spans[i].member().Next > at })
+	if i == len(spans) || spans[i].member().First > at {
+		return span{}, false
+	}
+	return spans[i], true
 }
 
 // waiter is one blocked Wait. ch holds at most one wake-up.

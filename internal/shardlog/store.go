@@ -105,6 +105,9 @@ type Store struct {
 	// it has let go stays gone.
 	now atomic.Int64
 
+	// blocks reads block files; nil without a second tier.
+	blocks *blocks
+
 	stats struct{ held, live, groups, chunks, slabs atomic.Int64 }
 
 	requests sync.Pool // *request

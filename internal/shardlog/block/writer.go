@@ -12,6 +12,9 @@ import (
 const (
 	minBlock = 64 << 10
 	maxBlock = 256 << 10
+	// MaxPiece is the most bytes of records a run should have: what is longer, one record excepted,
+	// a source cuts, so that a block is as long as it should be.
+	MaxPiece = 128 << 10
 )
 
 // ErrOrder says that a source yielded runs out of order.
