@@ -12,6 +12,8 @@ const (
 	// jumpRate is how many seconds of a larger jump are believed a second. At 4, a clock that is
 	// years ahead takes five hours to age a day's records: time for the alarm to be read.
 	jumpRate = 4
+	// sleepStep is the shortest sleep that is told from the inexactness of asking.
+	sleepStep = time.Second
 )
 
 // Bounded is a Clock that does not believe a forward jump at once.
@@ -81,9 +83,11 @@ func (b *Bounded) read() (now time.Time, ahead time.Duration, alarm bool) {
 	reading := b.source.Now()
 	elapsed := reading.Sub(b.mu.reading)
 	if b.mu.state.doubts(reading.Round(0), elapsed) {
-		slept := b.slept() // asked for only now: it costs two system calls
-		elapsed += max(0, slept-b.mu.slept)
-		b.mu.slept = slept
+		// Asked for only now: it costs two system calls, and differs by some microseconds each time.
+		if slept := b.slept(); slept-b.mu.slept > sleepStep {
+			elapsed += slept - b.mu.slept
+			b.mu.slept = slept
+		}
 	}
 	was := b.mu.state.behind
 	b.mu.reading = reading
