@@ -18,10 +18,11 @@ type ring struct {
 	live, free  []*segment // live in order of positions, free in order of numbers
 	first, next lane.Position
 	noted       lane.Position
-	// tail is the offset in the last live segment where its groups end; torn says that part of a
-	// group lies there or at the beginning of a free segment.
-	tail int64
-	torn bool
+	// tail is the offset in the last live segment where its last group ends, and generation that
+	// group's; torn says that part of a group lies behind it or at the beginning of a free segment.
+	tail       int64
+	generation uint64
+	torn       bool
 }
 
 // readRing reads the segments and changes nothing. What it returns holds the files that it opened,
@@ -126,11 +127,11 @@ func (r *ring) chain(scans []*scan) error {
 		}
 		r.next = s.next()
 	}
-	if n := len(r.live); n > 0 {
-		r.tail = r.live[n-1].end
-	}
 	for _, c := range scans {
 		last := len(r.live) > 0 && c.s == r.live[len(r.live)-1]
+		if last {
+			r.tail, r.generation = c.tail, c.generation
+		}
 		r.torn = r.torn || c.torn && (last || len(c.s.index) == 0)
 	}
 	if r.noted > r.next {
@@ -152,15 +153,17 @@ func (r *ring) cutShort() error {
 //
 // The last group may never have been acknowledged: it can lie in the system's cache alone, even
 // one that a failed sync left there as clean. Once a reader has seen it it must not go, so the same
-// bytes are written again, and synced, before any mark tells that the group exists. Marks go behind the
-// last group, over the group that was torn if there was one, and into every free segment, where one
-// may have been torn too: no generation is ever used again after a crash.
+// bytes are written again, and synced, before any mark tells that the group exists. Marks go right
+// behind the last group, over a torn one and over the marks of an Open that nothing was appended
+// after, for those may lie in the cache alone as well; and into every free segment, where a group
+// may have been torn too. No generation is ever used again after a crash.
 func (l *Lane) settleTail(found *ring) error {
 	if n := len(found.live); n > 0 {
 		s := found.live[n-1]
 		if err := l.rewrite(s, s.index[len(s.index)-1]); err != nil {
 			return err
 		}
+		s.end, s.generation = found.tail, found.generation
 		if s.end < s.size {
 			if err := l.writeMark(s, s.end); err != nil {
 				return err

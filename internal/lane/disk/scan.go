@@ -30,6 +30,9 @@ type scan struct {
 	// first and noted are the largest told by any header.
 	first, noted lane.Position
 	segments     uint32
+	// tail and generation are where the last group ends and what held there: marks may follow.
+	tail       int64
+	generation uint64
 	// torn says that a group of the segment's generation lies in part where the groups end.
 	torn bool
 }
@@ -76,6 +79,7 @@ func (c *scan) mark() error {
 	}
 	c.ring = h.ring
 	c.s.generation = h.generation
+	c.tail, c.generation = block, h.generation
 	c.floor = h.position
 	c.s.first = h.position
 	c.note(h)
@@ -137,6 +141,7 @@ func (c *scan) take(off int64, h header) {
 	}
 	c.s.index = append(c.s.index, entry{block: uint32(off / block), length: h.length})
 	c.s.end = off + extent(int(h.length))
+	c.tail, c.generation = c.s.end, c.s.generation
 }
 
 // end looks behind the last group for what must not be there.
