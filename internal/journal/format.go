@@ -47,6 +47,8 @@ func (h snapshotHeader) append(b []byte) []byte {
 type snapshotReader struct {
 	next func() ([]byte, bool)
 	stop func()
+	// canceled returns an error once the snapshot is no longer wanted.
+	canceled func() error
 	// crc is the checksum of all bytes so far that are not checksums.
 	crc  uint32
 	rows uint64
@@ -55,9 +57,9 @@ type snapshotReader struct {
 	err       error
 }
 
-// newSnapshotReader encodes rows. The caller closes it.
-func newSnapshotReader(h snapshotHeader, rows iter.Seq[[]byte]) *snapshotReader {
-	r := &snapshotReader{}
+// newSnapshotReader encodes rows until canceled returns an error. The caller closes it.
+func newSnapshotReader(h snapshotHeader, rows iter.Seq[[]byte], canceled func() error) *snapshotReader {
+	r := &snapshotReader{canceled: canceled}
 	r.next, r.stop = iter.Pull(rows)
 	r.seal(h.append(nil))
 	return r
@@ -80,6 +82,9 @@ func (r *snapshotReader) Read(p []byte) (int, error) {
 
 // advance encodes the next row, or the end with io.EOF.
 func (r *snapshotReader) advance() error {
+	if err := r.canceled(); err != nil {
+		return err
+	}
 	row, ok := r.next()
 	if !ok {
 		b := binary.LittleEndian.AppendUint32(r.buf[:0], endMark)

@@ -102,7 +102,7 @@ func (j *Journal[A]) snapshot(ctx context.Context) error {
 	j.mu.RUnlock()
 
 	h := snapshotHeader{name: j.cfg.Name, shard: j.cfg.Shard, next: next}
-	body := newSnapshotReader(h, rows)
+	body := newSnapshotReader(h, rows, ctx.Err)
 	defer body.close()
 	info, err := j.cfg.Bucket.Put(ctx, j.key(next), body)
 	if err != nil {

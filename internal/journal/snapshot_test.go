@@ -83,6 +83,28 @@ func TestCloseGivesUpTheNextTry(t *testing.T) {
 	})
 }
 
+// TestCloseGivesUpASnapshot closes a journal while the bucket takes a snapshot.
+func TestCloseGivesUpASnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.bucket.gate = make(chan struct{})
+		w.mustOpen()
+		w.fill(20)
+		synctest.Wait() // the snapshot has begun
+		closed := make(chan error)
+		go func() { closed <- w.journal.Close() }()
+		synctest.Wait()
+		close(w.bucket.gate)
+		if err := <-closed; err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		if keys := w.snapshots(); len(keys) != 0 {
+			t.Errorf("the snapshot was finished after Close: %q", keys)
+		}
+		w.close()
+	})
+}
+
 // TestSnapshotsGrowWithTheState has a state that is larger than SnapshotBytes: the log may gather
 // as much before the next snapshot.
 func TestSnapshotsGrowWithTheState(t *testing.T) {
@@ -262,7 +284,7 @@ func TestSnapshotAndLogMustFit(t *testing.T) {
 func FuzzReadSnapshot(f *testing.F) {
 	h := snapshotHeader{name: "n", shard: shard, next: 9}
 	for _, rows := range [][][]byte{nil, {nil}, {[]byte("one"), make([]byte, 300)}} {
-		whole, err := io.ReadAll(newSnapshotReader(h, slices.Values(rows)))
+		whole, err := io.ReadAll(newSnapshotReader(h, slices.Values(rows), f.Context().Err))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -278,7 +300,7 @@ func FuzzReadSnapshot(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := io.ReadAll(newSnapshotReader(h, slices.Values(rows)))
+		again, err := io.ReadAll(newSnapshotReader(h, slices.Values(rows), t.Context().Err))
 		if err != nil || !bytes.Equal(again, data) {
 			t.Errorf("a snapshot of %d rows is written again as other bytes, %v", len(rows), err)
 		}
