@@ -44,12 +44,12 @@ func BenchmarkAppend(b *testing.B) {
 			bare := vfs.AlignedBuffer((payload + block - 1) &^ (block - 1))
 			p := make([]byte, payload)
 			fillWith(p, "a record that compresses no better than it must ")
-			copy(bare, p)
 			next, off := lane.Position(1), int64(0)
 			var lanes, raws []time.Duration
 			b.SetBytes(int64(payload))
 			b.ReportAllocs()
 			for b.Loop() {
+				copy(bare, p) // new bytes every time, as a lane's are
 				began := time.Now()
 				if off+int64(len(bare)) > segment {
 					off = 0
