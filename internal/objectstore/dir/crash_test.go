@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	seeds      = 3000
+	seeds      = 2000
 	catchSeeds = 300
 )
 
@@ -212,6 +212,31 @@ func TestMissingStepsAreCaught(t *testing.T) {
 	f("directory of the object not synced", liar{skipSyncDir: func(dir string) bool { return strings.HasSuffix(dir, "+") }})
 	f("directory above not synced", liar{skipSyncDir: func(dir string) bool { return dir == "data/objects" }})
 	f("written in place", liar{inPlace: true})
+}
+
+// TestWhatOpenShowsSurvives kills a process between the rename and the sync of the directory: the next
+// one sees the object, so it must not be lost afterwards.
+func TestWhatOpenShowsSurvives(t *testing.T) {
+	disk := memfs.New()
+	killed := false
+	fs := errfs.New(disk, func(c errfs.Call) error {
+		if killed = killed || c.Op == errfs.OpSyncDir && strings.HasSuffix(c.Name, "+"); killed {
+			return errCut
+		}
+		return nil
+	})
+	if _, err := open(t, fs).Put(t.Context(), "a/b", strings.NewReader("x")); !errors.Is(err, errCut) {
+		t.Fatalf("Put = %v, want %v", err, errCut)
+	}
+	if got, err := get(t, open(t, disk), "a/b", 0, -1); err != nil || string(got) != "x" {
+		t.Fatalf("the next process reads %q, %v; want the object", got, err)
+	}
+	for seed := range uint64(100) {
+		after := disk.CrashClone(rand.New(rand.NewPCG(seed, 1)))
+		if got, err := get(t, open(t, after), "a/b", 0, -1); err != nil || string(got) != "x" {
+			t.Fatalf("seed %d: after a power cut it is %q, %v", seed, got, err)
+		}
+	}
 }
 
 // TestEveryCallFails fails each call of a history once, or from then on, by an error and by a short
