@@ -312,6 +312,27 @@ func TestRestoreChecks(t *testing.T) {
 	}
 }
 
+// TestNothingGivenIsKept changes commands and rows after they were taken, as the owners of their
+// memory may.
+func TestNothingGivenIsKept(t *testing.T) {
+	f := func(take func(*table, []byte) error, m message) {
+		t.Helper()
+		table := newTable()
+		table.version = 5
+		given := m.append(nil)
+		if err := take(table, given); err != nil {
+			t.Fatal(err)
+		}
+		clear(given)
+		if got := string(table.rows["k"].value); got != "value" || table.keys[0] != "k" {
+			t.Errorf("%q holds %q, want %q", table.keys, got, "value")
+		}
+	}
+	value := []byte("value")
+	f((*table).Restore, message{kind: kindRow, number: 1, key: "k", value: value})
+	f(func(t *table, b []byte) error { _, err := t.Apply(b); return err }, message{kind: kindPut, key: "k", value: value})
+}
+
 // TestFreezeIsOfItsTime changes the table while a frozen state is run through.
 func TestFreezeIsOfItsTime(t *testing.T) {
 	table := newTable()
