@@ -294,7 +294,7 @@ func history(seed uint64, m mistake, everyStep bool) (opened int, err error) {
 
 func TestHistories(t *testing.T) {
 	opened := 0
-	for seed := range crashSeeds(2000) {
+	for seed := range crashSeeds(1500) {
 		n, err := history(seed, mistake{}, false)
 		if err != nil {
 			t.Fatal(err)

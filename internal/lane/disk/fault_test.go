@@ -4,8 +4,10 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/vfs"
@@ -171,5 +173,77 @@ func TestReadOnlyDirectory(t *testing.T) {
 	readOnly := errfs.New(disk, errfs.From(1, errfs.On(errfs.OpWrite, errfs.OpSync, errfs.OpSyncDir, errfs.OpMkdir, errfs.OpLock), fs.ErrPermission))
 	if _, err := Check(ctx, readOnly); err != nil {
 		t.Errorf("Check of what cannot be written = %v", err)
+	}
+}
+
+// TestMarkOfAFailedSync opens a lane whose last Open failed to sync its mark, on the same machine:
+// the mark can be read and no sync will save it. What is appended must not hang on it.
+func TestMarkOfAFailedSync(t *testing.T) {
+	disk := memfs.New()
+	l := mustOpen(t, disk, small(2, 32<<10))
+	mustAppend(t, l, 1, 2, 3000)
+	abandon(t, l)
+	_, err := Open(ctx, errfs.New(disk, errfs.Nth(2, errfs.On(errfs.OpSync), syscall.EIO)), small(2, 32<<10))
+	if !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Open with its second sync failing = %v, want EIO", err)
+	}
+	disk.ForgetWrites("wal/000.wal")
+	l = mustOpen(t, disk, small(2, 32<<10))
+	mustAppend(t, l, 3, 4, 3000)
+	for seed := range uint64(20) {
+		l := mustOpen(t, disk.CrashClone(rand.New(rand.NewPCG(seed, 3))), small(2, 32<<10))
+		wantHeld(t, l, 1, 5, 3000)
+		mustClose(t, l)
+	}
+	abandon(t, l)
+}
+
+// TestTrimWaitsForReaders frees a segment while somebody reads it.
+func TestTrimWaitsForReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reading := make(chan struct{})
+		held := false
+		fs := errfs.New(memfs.New(), func(c errfs.Call) error {
+			if held && c.Op == errfs.OpRead {
+				<-reading
+			}
+			return nil
+		})
+		l := mustOpen(t, fs, small(3, 32<<10))
+		mustAppend(t, l, 1, 9, 3000)
+		held = true
+		var groups []lane.Group
+		var rerr, terr error
+		go func() { groups, rerr = l.Read(ctx, 2, 1) }()
+		synctest.Wait()
+		writes := fs.Count(errfs.OpWrite)
+		go func() { terr = l.TrimTo(ctx, 9) }()
+		synctest.Wait()
+		if got := fs.Count(errfs.OpWrite) - writes; got != 0 {
+			t.Errorf("TrimTo wrote %d times to a segment that is read", got)
+		}
+		close(reading)
+		synctest.Wait()
+		if rerr != nil || terr != nil || len(groups) != 1 || string(groups[0].Payload) != string(content(2, 0, 3000)) {
+			t.Errorf("Read = %d groups, %v; TrimTo = %v", len(groups), rerr, terr)
+		}
+		if got := fs.Count(errfs.OpWrite) - writes; got != 1 {
+			t.Errorf("TrimTo wrote %d times after the reader was done, want 1", got)
+		}
+		mustClose(t, l)
+	})
+}
+
+// TestPaddingIsZeros keeps what other groups held out of the room behind a payload.
+func TestPaddingIsZeros(t *testing.T) {
+	disk := memfs.New()
+	l := mustOpen(t, disk, small(2, 32<<10))
+	mustAppend(t, l, 1, 1, 3900)
+	mustAppend(t, l, 2, 2, 10)
+	abandon(t, l)
+	for i, b := range read(t, disk, "wal/000.wal")[2*block+headerSize+10 : 3*block] {
+		if b != 0 {
+			t.Fatalf("byte %d behind the payload is %d", i, b)
+		}
 	}
 }
