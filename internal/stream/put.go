@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/headrace/headrace/internal/record"
@@ -253,6 +254,7 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 			seq.Index++
 		}
 	}
+	slices.Sort(ps.todo) // in request order again: shards that were merged share a child now
 	return nil
 }
 

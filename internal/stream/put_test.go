@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -154,6 +155,54 @@ func TestPutFailures(t *testing.T) {
 	log.err = shardlog.ErrClosed
 	if _, err := w.PutAll(t.Context(), home, ref, recs, nil); !errors.Is(err, shardlog.ErrClosed) {
 		t.Errorf("error = %v; want ErrClosed", err)
+	}
+}
+
+// latchedLog does something before its next append.
+type latchedLog struct {
+	shardlog.Log
+	before func()
+}
+
+func (l *latchedLog) Append(ctx context.Context, batches []shardlog.Batch) ([]shardlog.Result, error) {
+	if f := l.before; f != nil {
+		l.before = nil
+		f()
+	}
+	return l.Log.Append(ctx, batches)
+}
+
+// TestPutOrderAcrossMerge has two shards become one between the routing of a call's records and their
+// append: those of both now go to one shard, in request order like any others.
+func TestPutOrderAcrossMerge(t *testing.T) {
+	w := newWorld(t, 0, Caps{})
+	ref := w.create("mill", 2)
+	log := &latchedLog{Log: w.cfg.Log}
+	w.cfg.Log = log
+	w.restart()
+	log.before = func() { w.must(w.MergeShards(t.Context(), home, ref, "0", "1")) }
+	var recs []record.Entry
+	var want []string
+	for i := range 6 {
+		recs = append(recs, explicit(uniformStart(i%2, 2), fmt.Sprint(i)))
+		want = append(want, fmt.Sprint(i))
+	}
+	out, err := w.PutAll(t.Context(), home, ref, recs, nil)
+	w.must(err)
+	for i, r := range out {
+		if r.Err != nil || r.Shard != 2 || i > 0 && r.Sequence.Index != out[i-1].Sequence.Index+1 {
+			t.Errorf("record %d: shard %d, index %d, %v; want shard 2 and rising indexes", i, r.Shard, r.Sequence.Index, r.Err)
+		}
+	}
+	page, err := w.GetRecords(t.Context(), home, "", w.iterator(ref, IteratorInput{ShardID: "2", Type: TrimHorizon}), 0)
+	w.must(err)
+	defer page.Release()
+	var got []string
+	for _, r := range page.Page.Records {
+		got = append(got, string(r.Data))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("read %v, want %v", got, want)
 	}
 }
 
