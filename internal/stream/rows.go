@@ -332,7 +332,8 @@ func (s *Streams) use(sc Scope, what usage, sign int) {
 	u := s.rows.usage[sc]
 	if u == nil {
 		u = new(usage)
-		s.rows.usage[sc] = u
+		// The scope may be parts of a request, which must not stay with the map.
+		s.rows.usage[Scope{strings.Clone(sc.Account), strings.Clone(sc.Region)}] = u
 	}
 	u.add(what, sign)
 	s.rows.total.add(what, sign)

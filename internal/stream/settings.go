@@ -1,6 +1,9 @@
 package stream
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // UpdateStreamMode makes a stream provisioned or on demand; its shards stay as they are. The
 // stream is UPDATING for a while. The warm throughput asked for, in MiB/s, must be 0.
@@ -19,6 +22,7 @@ func (s *Streams) UpdateStreamMode(ctx context.Context, sc Scope, ref Ref, mode 
 		}
 		defer release()
 	}
+	mode = Mode(strings.Clone(string(mode))) // the row outlives the request, which it may be part of
 	return s.begin(ctx, e, Updating, func(v *view, row *streamRow) error {
 		row.Mode, row.Plan = mode, nil
 		return v.idle(sc)
