@@ -193,6 +193,7 @@ func TestStateRule(t *testing.T) {
 	f("-- a/a.go --\npackage a\n\nvar cache = map[string]int{}\n\nvar ch = make(chan int)\n", "a/a.go:cache a/a.go:ch")
 	f("-- a/a.go --\npackage a\n\nimport \"sync\"\n\nvar mu sync.Mutex\n\nvar pool = &sync.Pool{}\n\nvar lazy = sync.OnceValue(func() int { return 1 })\n", "a/a.go:mu a/a.go:pool")
 	f("-- a/a.go --\npackage a\n\nimport \"net/http\"\n\nfunc g() { http.DefaultClient = nil }\n", "a/a.go:net/http.DefaultClient")
+	f("-- a/a.go --\npackage a\n\nvar _ error = (*t)(nil)\n-- a/b.go --\npackage a\n\nfunc g() { _, err = h() }\n", "")
 	f("-- a/a_test.go --\npackage a\n\nvar n int\n\nfunc g() { n++ }\n", "")
 }
 

@@ -70,7 +70,9 @@ func packageVars(p *Package) map[string]*ast.ValueSpec {
 		}
 		for _, s := range varSpecs(f) {
 			for _, n := range s.Names {
-				vars[n.Name] = s
+				if n.Name != "_" { // which nothing can change
+					vars[n.Name] = s
+				}
 			}
 		}
 	}
