@@ -1,10 +1,12 @@
 package disk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -76,14 +78,15 @@ type acknowledged struct {
 	value    []byte
 }
 
-// write makes one change, or notes that it is in doubt.
-func (a *acknowledged) write(t *testing.T, c *Coordinator, rng *rand.Rand) error {
+// write makes one change, or notes that it is in doubt. What was under way when the power failed is,
+// whatever it returned: isCut tells.
+func (a *acknowledged) write(t *testing.T, c *Coordinator, rng *rand.Rand, isCut func() bool) error {
 	key := fmt.Sprint("k", rng.IntN(10))
 	old, exists := a.rows[key]
 	if exists && rng.IntN(4) == 0 {
-		if err := c.Delete(t.Context(), key, old.Version); err != nil {
+		if err := c.Delete(t.Context(), key, old.Version); err != nil || isCut() {
 			a.doubtful, a.value = key, nil
-			return err
+			return cmp.Or(err, errCut)
 		}
 		a.last++
 		delete(a.rows, key)
@@ -91,9 +94,9 @@ func (a *acknowledged) write(t *testing.T, c *Coordinator, rng *rand.Rand) error
 	}
 	value := fmt.Append(nil, rng.Uint64())
 	v, err := c.Put(t.Context(), key, value, old.Version)
-	if err != nil {
+	if err != nil || isCut() {
 		a.doubtful, a.value = key, value
-		return err
+		return cmp.Or(err, errCut)
 	}
 	if v <= a.last {
 		t.Fatalf("version %d after %d", v, a.last)
@@ -132,8 +135,16 @@ func runCrash(t *testing.T, seed uint64, lie func(vfs.FS) vfs.FS) error {
 	rng := rand.New(rand.NewPCG(seed, 21))
 	disk := memfs.New()
 	cut := 60 + rng.IntN(1500)
+	var mu sync.Mutex
 	var after *memfs.FS
+	isCut := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return after != nil
+	}
 	fs := lie(errfs.New(disk, func(errfs.Call) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if cut--; cut == 0 {
 			after = disk.CrashClone(rng)
 		}
@@ -145,7 +156,7 @@ func runCrash(t *testing.T, seed uint64, lie func(vfs.FS) vfs.FS) error {
 	a := acknowledged{rows: map[string]coordinator.Entry{}}
 	s, err := openStack(t, fs, rng)
 	for err == nil {
-		err = a.write(t, s.c, rng)
+		err = a.write(t, s.c, rng, isCut)
 		synctest.Wait() // for a snapshot
 		if err == nil && rng.IntN(30) == 0 {
 			s.close()

@@ -128,7 +128,11 @@ func runCrash(t *testing.T, rng *rand.Rand, lie func(vfs.FS) vfs.FS) error {
 func honest(fs vfs.FS) vfs.FS { return fs }
 
 func TestPowerCuts(t *testing.T) {
-	for seed := range uint64(seeds) {
+	n := uint64(seeds)
+	if raceEnabled {
+		n /= 10 // each is ten times as slow, and one goroutine
+	}
+	for seed := range n {
 		if err := runCrash(t, rand.New(rand.NewPCG(seed, 1)), honest); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

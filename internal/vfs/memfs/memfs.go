@@ -18,6 +18,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/headrace/headrace/internal/vfs"
@@ -288,12 +289,24 @@ func (f *FS) dirLocked(op, dir string) error {
 func (f *FS) listLocked(dir string) []vfs.Entry {
 	entries := []vfs.Entry{}
 	for name, n := range f.mu.names {
-		if name != "." && path.Dir(name) == dir {
+		if isIn(dir, name) {
 			entries = append(entries, vfs.Entry{Name: path.Base(name), Dir: n.dir, Size: n.content.size()})
 		}
 	}
 	slices.SortFunc(entries, func(a, b vfs.Entry) int { return cmp.Compare(a.Name, b.Name) })
 	return entries
+}
+
+// isIn says whether name is directly in dir. It makes nothing of the names, which are many.
+func isIn(dir, name string) bool {
+	if dir != "." {
+		rest, below := strings.CutPrefix(name, dir)
+		if !below || rest == "" || rest[0] != '/' {
+			return false
+		}
+		name = rest[1:]
+	}
+	return name != "." && strings.IndexByte(name, '/') < 0
 }
 
 // reachable says whether every directory above name is in names.
