@@ -62,7 +62,7 @@ func runCrash(t *testing.T, seed uint64, lie func(vfs.FS) vfs.FS) error {
 }
 
 func TestPowerCuts(t *testing.T) {
-	for seed := range uint64(1000) {
+	for seed := range uint64(500) {
 		synctest.Test(t, func(t *testing.T) {
 			if err := runCrash(t, seed, func(fs vfs.FS) vfs.FS { return fs }); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
