@@ -31,6 +31,10 @@ type committer struct {
 	// parts, live what of laneBytes is wanted, chunks the refs in all tails.
 	laneBytes, spanBytes, live, chunks int64
 
+	// tier is nil for a store in memory. restored says that a manifest was found.
+	tier     *tier
+	restored bool
+
 	slabs slabs
 	// dropped are the slabs of groups that are gone but not yet trimmed from the lane, one entry a
 	// group.
@@ -99,6 +103,10 @@ func (c *committer) run() {
 			c.stop(down)
 			return
 		}
+		if c.tier != nil && c.tier.finished() {
+			c.reclaim()
+			continue
+		}
 		select {
 		case <-c.store.wakeup:
 		case <-sweep.C:
@@ -127,6 +135,9 @@ func (c *committer) take(spare []*request) ([]*request, error) {
 func (c *committer) stop(why error) {
 	s := c.store
 	s.shutdown(why)
+	if c.tier != nil {
+		c.tier.stop()
+	}
 	s.queue.Lock()
 	s.queue.down = why
 	left := s.queue.requests
@@ -276,6 +287,13 @@ func (c *committer) verdict(sh *shard, it *item) error {
 	if c.fits(need) {
 		return nil
 	}
+	if c.tier != nil {
+		if c.evict(need); c.fits(need) {
+			return nil
+		}
+		c.tier.pressed = true
+		return ErrFull
+	}
 	if c.draft.now-c.sweptAt >= sweepPause {
 		c.expireAll(c.draft.now)
 		c.trimHead()
@@ -412,6 +430,9 @@ func (c *committer) write(payload []byte) (*group, error) {
 	err := c.store.cfg.Lane.Append(context.Background(), c.next, payload)
 	switch {
 	case errors.Is(err, lane.ErrFull):
+		if c.tier != nil {
+			c.tier.pressed = true
+		}
 		return nil, ErrFull
 	case errors.Is(err, lane.ErrTooLarge):
 		return nil, err
@@ -428,6 +449,9 @@ func (c *committer) hold(payload []byte) *group {
 	c.groups = append(c.groups, g)
 	c.next++
 	c.laneBytes += int64(len(payload) - groupHeaderSize)
+	if c.tier != nil {
+		c.tier.note(payload, c.store.time())
+	}
 	return g
 }
 

@@ -64,6 +64,11 @@ func (c *committer) report() {
 	st.groups.Store(int64(len(c.groups) - c.head))
 	st.chunks.Store(c.chunks)
 	st.slabs.Store(int64(c.slabs.made))
+	if t := c.tier; t != nil {
+		st.files.Store(int64(len(t.files)))
+		st.stored.Store(t.stored)
+		st.unflushed.Store(t.fresh.bytes + t.frozen.bytes)
+	}
 }
 
 // publish makes one effect visible.
@@ -118,6 +123,7 @@ func (s *shard) remember(p Producer) {
 func (c *committer) publishControl(sh *shard, e *effect) {
 	if c.opening[sh.id] == sh {
 		delete(c.opening, sh.id)
+		sh.born = e.ref.group.pos
 		c.store.shards.Lock()
 		c.store.shards.m[sh.id] = sh
 		c.store.shards.Unlock()
@@ -137,6 +143,9 @@ func (c *committer) publishControl(sh *shard, e *effect) {
 
 // rebase notes where the shard's last whole state stands.
 func (c *committer) rebase(sh *shard, base ref) {
+	if c.tier != nil {
+		return // manifests hold the states
+	}
 	c.want(base.group, int64(base.size))
 	c.unbase(sh)
 	sh.base = base
@@ -158,6 +167,9 @@ func (c *committer) forget(sh *shard) {
 	sh.mu.dropped = true
 	refs := sh.mu.tail.refs()
 	sh.mu.tail = tail{}
+	if c.tier != nil {
+		c.dropSpans(sh, len(sh.mu.spans))
+	}
 	sh.wake(true)
 	sh.mu.Unlock()
 	for i := range refs {
@@ -207,10 +219,18 @@ func (c *committer) expire(sh *shard, now record.Millis) {
 		return
 	}
 	refs := sh.mu.tail.refs()
-	if len(refs) == 0 {
+	if len(refs) == 0 && len(sh.mu.spans) == 0 {
 		return
 	}
 	first := sh.firstAt(now)
+	if spans := sh.mu.spans; len(spans) > 0 {
+		n := 0
+		for n < len(spans) && spans[n].member().Next <= first {
+			sh.mu.ctl.first = max(sh.mu.ctl.first, spans[n].member().Next)
+			n++
+		}
+		c.dropSpans(sh, n)
+	}
 	n := seek(refs, first)
 	if n == 0 {
 		return

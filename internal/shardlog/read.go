@@ -163,7 +163,7 @@ func (s *Store) warm(ctx context.Context, id ShardID) {
 // REQUIRES: s.mu held.
 func (s *shard) gather(p *page, limit Limit) (sp span, stored bool, err error) {
 	refs := s.mu.tail.refs()
-	if len(s.mu.spans) > 0 && p.Next < s.mu.next && (len(refs) == 0 || p.Next < refs[0].first) {
+	if p.Next < s.mu.next && (len(refs) == 0 || p.Next < refs[0].first) {
 		if sp, stored = s.spanAt(p.Next); !stored {
 			return sp, false, fmt.Errorf("read shard %d of stream %d: no file holds record %d: %w", s.id.Shard, s.id.Stream, p.Next, ErrCorrupt)
 		}

@@ -32,6 +32,11 @@ func (c *committer) expireAll(now record.Millis) {
 // least two thirds of the budget can be live. Where all shards let go of their records in the order
 // they came, as retention by age does, nothing is ever carried but a little state.
 func (c *committer) reclaim() {
+	if c.tier != nil {
+		c.tend()
+		c.report()
+		return
+	}
 	c.trimHead()
 	if c.tooDead() {
 		// What has come of age unnoticed is not to be carried.
@@ -60,14 +65,33 @@ func (c *committer) tooDead() bool {
 // trimHead forgets the groups at the front of which nothing is wanted.
 func (c *committer) trimHead() {
 	for c.head < len(c.groups) && c.groups[c.head].live == 0 {
-		c.laneBytes -= int64(len(c.groups[c.head].payload) - groupHeaderSize)
 		if b := c.groups[c.head].slab; b != nil {
 			c.dropped = append(c.dropped, b)
 		}
-		c.groups[c.head] = nil
-		c.head++
+		c.popGroup()
 	}
 	first := c.first()
+	c.compactGroups()
+	if first > c.trimmed && c.store.cfg.Lane.TrimTo(context.Background(), first) == nil {
+		c.trimmed = first // after an error the next trim covers it
+		for _, b := range c.dropped {
+			c.slabs.drop(b)
+		}
+		clear(c.dropped)
+		c.dropped = c.dropped[:0]
+	}
+	c.slabs.collect(c.store.cfg.Memory)
+}
+
+// popGroup forgets the oldest group.
+func (c *committer) popGroup() {
+	c.laneBytes -= int64(len(c.groups[c.head].payload) - groupHeaderSize)
+	c.groups[c.head] = nil
+	c.head++
+}
+
+// compactGroups gives the room of forgotten groups back once it is the larger half.
+func (c *committer) compactGroups() {
 	if c.head > len(c.groups)/2 {
 		held := c.groups[c.head:]
 		if cap(c.groups) > 1024 && len(held) < cap(c.groups)/4 {
@@ -79,15 +103,6 @@ func (c *committer) trimHead() {
 		}
 		c.head = 0
 	}
-	if first > c.trimmed && c.store.cfg.Lane.TrimTo(context.Background(), first) == nil {
-		c.trimmed = first // after an error the next trim covers it
-		for _, b := range c.dropped {
-			c.slabs.drop(b)
-		}
-		clear(c.dropped)
-		c.dropped = c.dropped[:0]
-	}
-	c.slabs.collect(c.store.cfg.Memory)
 }
 
 // first is the position of the first group held.

@@ -26,6 +26,11 @@ func (c *committer) recover(ctx context.Context) error {
 		return fmt.Errorf("read lane bounds: %w", err)
 	}
 	c.next, c.trimmed = b.First, b.First
+	if c.tier != nil {
+		if c.next, err = c.restore(ctx, b); err != nil {
+			return err
+		}
+	}
 	rp := replay{c: c, spans: make(map[ShardID]*pending)}
 	for c.next < end {
 		groups, err := c.store.cfg.Lane.Read(ctx, c.next, replayBytes)
@@ -126,7 +131,7 @@ func (rp *replay) shard(id ShardID) *shard {
 	sh := rp.c.lookup(id)
 	if sh == nil {
 		sh = newShard(id, Retention{})
-		sh.mu.next, sh.unresolved = 0, true
+		sh.mu.next, sh.unresolved, sh.born = 0, true, rp.c.next-1
 		rp.c.store.shards.m[id] = sh
 	}
 	return sh
@@ -255,27 +260,49 @@ func (rp *replay) finish() error {
 			return fmt.Errorf("replay shard %d of stream %d: the lane holds records but not its state: %w", id.Shard, id.Stream, ErrCorrupt)
 		}
 		latest = max(latest, sh.mu.last)
-		rp.cut(sh)
 	}
-	c.store.now.Store(int64(latest)) // time does not fall through a restart either
+	c.store.since(latest) // time does not fall through a restart either
+	for _, sh := range c.store.shards.m {
+		if err := rp.cut(sh); err != nil {
+			return err
+		}
+	}
 	c.expireAll(c.store.time())
-	c.trimHead()
+	if c.tier == nil {
+		c.trimHead()
+	} else {
+		c.evict(0)
+	}
 	c.report()
 	return nil
 }
 
-// cut drops what comes before a gap: records go from the front only, so whatever a trimmed lane
-// still holds of a shard before a gap had been trimmed too.
-func (rp *replay) cut(sh *shard) {
+// cut drops what comes before a gap: records go from the front only, so whatever is still held of a
+// shard before a gap had been trimmed too. Where a manifest says what was kept, a gap elsewhere is
+// damage.
+func (rp *replay) cut(sh *shard) error {
 	refs := sh.mu.tail.refs()
 	n, next := len(refs), sh.mu.next
 	for n > 0 && refs[n-1].end() == next {
 		n--
 		next = refs[n].first
 	}
+	spans := sh.mu.spans
+	k := len(spans)
+	for k > 0 && spans[k-1].member().Next >= next {
+		k--
+		next = min(next, spans[k].member().First)
+	}
+	if rp.c.restored && sh.firstAt(rp.c.store.time()) < next {
+		return fmt.Errorf("recover shard %d of stream %d: neither the lane nor a file holds the records before %d: %w", sh.id.Shard, sh.id.Stream, next, ErrCorrupt)
+	}
 	for i := range refs[:n] {
 		rp.c.unlink(&refs[i])
 	}
 	sh.mu.tail.pop(n)
+	if rp.c.tier != nil {
+		rp.c.dropSpans(sh, k)
+	}
 	sh.mu.ctl.first = max(sh.mu.ctl.first, next)
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/lane"
+	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
 )
 
@@ -39,18 +40,38 @@ type Config struct {
 	// Sweep is how often the store looks for records that retention lets go; 0 means
 	// DefaultSweep. Readers never wait for it.
 	Sweep time.Duration
+	// Bucket is the second tier: records move there from the lane, and memory holds only the newest
+	// of them. Nil keeps everything in the lane and in memory. The store is the bucket's one user;
+	// once it has flushed, its lane makes no sense without the bucket.
+	Bucket objectstore.Bucket
+	// FlushBytes is how many bytes in no file yet begin a flush; 0 means a quarter of Memory, at
+	// most 512 MiB. It should be no more than half of Memory: while a flush runs, as much may come.
+	FlushBytes int64
+	// FlushAge is how long the first of them waits for one; 0 means DefaultFlushAge.
+	FlushAge time.Duration
+	// LaneBytes is how much the lane takes before it is full, 0 if it has no end. A flush begins
+	// when half of that is in no file.
+	LaneBytes int64
 	// Events tells the owner what no caller is told.
 	Events Events
 
+	// inline, noCache and mergeFan are for tests: the committer waits for flushes and merges,
+	// flushed groups are evicted at once, and so many files make a merge.
+	inline, noCache bool
+	mergeFan        int
 	// eager makes the store carry forward at the first dead byte, for tests.
 	eager bool
 }
 
 // Events are functions the store calls; each may be nil. They must return soon and not call Close.
 type Events struct {
-	// Fatal is called once, from a goroutine of the store, when the lane has failed: nothing more
-	// is acknowledged, and the process must exit and recover.
+	// Fatal is called once, from a goroutine of the store, when the lane has failed or a manifest
+	// could not be stored: nothing more is acknowledged, and the process must exit and recover.
 	Fatal func(error)
+	// Stalled is called whenever a flush or a merge has failed and will be tried again: the bucket
+	// is full or out of reach. Nothing is lost, but space does not come back, and appends are
+	// refused once lane or memory is full.
+	Stalled func(error)
 }
 
 // Stats says what a store holds.
@@ -64,6 +85,9 @@ type Stats struct {
 	// Groups is how many groups the lane holds for the store, Chunks how many data chunks shards
 	// point at.
 	Groups, Chunks int64
+	// Files is how many block files there are, Stored what they take in bytes. Unflushed is how
+	// many bytes are in the lane only.
+	Files, Stored, Unflushed int64
 }
 
 // Store is every shard's log on one lane: the Log and the Registry of a process. It is safe for
@@ -108,7 +132,7 @@ type Store struct {
 	// blocks reads block files; nil without a second tier.
 	blocks *blocks
 
-	stats struct{ held, live, groups, chunks, slabs atomic.Int64 }
+	stats struct{ held, live, groups, chunks, slabs, files, stored, unflushed atomic.Int64 }
 
 	requests sync.Pool // *request
 	pages    sync.Pool // *page
@@ -129,14 +153,26 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Sweep == 0 {
 		cfg.Sweep = DefaultSweep
 	}
+	if cfg.FlushBytes == 0 {
+		cfg.FlushBytes = min(cfg.Memory/4, maxFlushBytes)
+	}
+	if cfg.FlushAge == 0 {
+		cfg.FlushAge = DefaultFlushAge
+	}
 	s := &Store{cfg: cfg, maxGroup: min(cfg.Lane.MaxGroup(), maxChunk), wakeup: make(chan struct{}, 1), stopped: make(chan struct{})}
 	if s.maxGroup < minGroup {
 		return nil, fmt.Errorf("open shard logs: the lane's groups are limited to %d bytes, which is less than %d", s.maxGroup, minGroup)
 	}
 	s.shards.m = make(map[ShardID]*shard)
 	c := &committer{store: s, opening: make(map[ShardID]*shard), slabs: newSlabs(cfg.Memory)}
+	if cfg.Bucket != nil {
+		s.blocks, c.tier = newBlocks(cfg.Bucket), newTier(s)
+	}
 	if err := c.recover(ctx); err != nil {
 		return nil, fmt.Errorf("open shard logs: %w", err)
+	}
+	if c.tier != nil {
+		c.tier.start()
 	}
 	go func() {
 		defer close(s.stopped)
@@ -182,6 +218,7 @@ func (s *Store) Stats() Stats {
 		Shards: n, Budget: s.cfg.Memory,
 		Held: s.stats.held.Load(), Live: s.stats.live.Load(),
 		Groups: s.stats.groups.Load(), Chunks: s.stats.chunks.Load(),
+		Files: s.stats.files.Load(), Stored: s.stats.stored.Load(), Unflushed: s.stats.unflushed.Load(),
 	}
 }
 

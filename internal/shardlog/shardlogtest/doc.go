@@ -32,6 +32,9 @@ type System struct {
 	// Reopen recovers the system as if the process had ended and started again; the old Log and
 	// Registry are not used afterwards. It is nil if the system cannot recover.
 	Reopen func(t *testing.T) (shardlog.Log, shardlog.Registry)
+	// Spills says that the system moves records out of memory, so that Options.Memory bounds not
+	// what it holds.
+	Spills bool
 	// Close ends the system; calls afterwards answer ErrClosed.
 	Close func() error
 }

@@ -257,6 +257,9 @@ func (k *kit) fill(t *testing.T, shard int) int {
 }
 
 func testFull(t *testing.T, k *kit) {
+	if k.Spills {
+		t.Skip("memory bounds not what the system holds")
+	}
 	k.open(t, shardlog.Retention{}, 1, 2)
 	n := k.fill(t, 1)
 	if n < 40 || n > 128 {
@@ -295,6 +298,9 @@ func testFull(t *testing.T, k *kit) {
 }
 
 func testFullRetention(t *testing.T, k *kit) {
+	if k.Spills {
+		t.Skip("memory bounds not what the system holds")
+	}
 	k.open(t, shardlog.Retention{Age: time.Minute}, 1, 2)
 	k.append(t, 2, entry(1))
 	n := k.fill(t, 1)
