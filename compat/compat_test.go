@@ -7,14 +7,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/headrace/headrace/compat/gosdk"
+	"github.com/headrace/headrace/internal/awsclient"
 	"github.com/headrace/headrace/internal/binarytest"
 	"github.com/headrace/headrace/internal/samplelog"
 )
@@ -123,6 +127,34 @@ func TestSurfaceGo(t *testing.T) {
 	t.Log(report)
 }
 
+// TestReadmeCommands runs the commands for the AWS CLI in the README the way a reader does: in a shell
+// that has nothing else set.
+func TestReadmeCommands(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("the commands are for a POSIX shell")
+	}
+	aws := installed(t, "build/venv/bin/aws")
+	readme, err := os.ReadFile(filepath.Join(shared.root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(readme), "```\nexport ")
+	commands, _, ended := strings.Cut(rest, "\n```")
+	if !found || !ended || strings.Count(commands, "aws kinesis") < 2 {
+		t.Fatal("README.md has no block of an export and commands of the AWS CLI")
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-ec", "export "+strings.ReplaceAll(commands, "http://127.0.0.1:4566", endpointOf(t)))
+	cmd.Env = []string{
+		"PATH=" + filepath.Dir(aws) + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"HOME=" + t.TempDir(), "AWS_EC2_METADATA_DISABLED=true",
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte(`"SequenceNumber"`)) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // goClient makes each call once: a call that fails in the main job is a failure of it.
 func goClient(endpoint string) *kinesis.Client {
 	return kinesis.New(kinesis.Options{
@@ -130,7 +162,7 @@ func goClient(endpoint string) *kinesis.Client {
 		Region:           "us-east-1",
 		Credentials:      credentials.NewStaticCredentialsProvider("test", "test", ""),
 		RetryMaxAttempts: 1,
-		HTTPClient:       gosdk.HTTPClient(),
+		HTTPClient:       awsclient.HTTP{Next: awshttp.NewBuildableClient()},
 	})
 }
 

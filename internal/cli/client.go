@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,6 +17,7 @@ import (
 	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
 
+	"github.com/headrace/headrace/internal/awsclient"
 	"github.com/headrace/headrace/internal/config"
 )
 
@@ -112,7 +110,7 @@ func connect(ctx context.Context, t Target) (*Client, error) {
 		cfg.Region = config.Default().Region
 	}
 	c := kinesis.NewFromConfig(cfg, func(o *kinesis.Options) {
-		o.HTTPClient = ownedBody{o.HTTPClient}
+		o.HTTPClient = awsclient.HTTP{Next: o.HTTPClient}
 		switch {
 		case t.AWS:
 			o.BaseEndpoint = nil
@@ -123,28 +121,6 @@ func connect(ctx context.Context, t Target) (*Client, error) {
 		}
 	})
 	return &Client{Admin: c, Reader: c, Writer: c}, nil
-}
-
-// ownedBody gives every HTTP request a body that nobody else closes.
-//
-// The SDK closes a request's body as soon as there is a response. A server on the same machine
-// often answers before net/http has noticed that the body is sent; net/http then takes the close
-// for a failed write and drops the connection under a response that is still being read. The SDK
-// sends the call again, which for a put means records that are stored twice. It met one call in
-// twenty with answers of 400 KB.
-type ownedBody struct{ next kinesis.HTTPClient }
-
-func (c ownedBody) Do(r *http.Request) (*http.Response, error) {
-	if r.Body == nil {
-		return c.next.Do(r)
-	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read request body: %w", err)
-	}
-	r = r.WithContext(r.Context()) // the caller's request keeps its own body
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return c.next.Do(r)
 }
 
 // newRetryer retries as SDKs do, except when nobody listens at the endpoint: a person who has not

@@ -75,51 +75,6 @@ func TestConnectCredentials(t *testing.T) {
 	f("123456789012", "123456789012")
 }
 
-// closable is a body that cannot be read once it is closed.
-type closable struct {
-	io.Reader
-	closed bool
-}
-
-func (c *closable) Close() error { c.closed = true; return nil }
-
-func (c *closable) Read(p []byte) (int, error) {
-	if c.closed {
-		return 0, http.ErrBodyReadAfterClose
-	}
-	return c.Reader.Read(p)
-}
-
-// What a transport still reads of a body survives the SDK's closing it.
-func TestOwnedBody(t *testing.T) {
-	body := &closable{Reader: strings.NewReader("records")}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://x", body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sent *http.Request
-	transport := httpClientFunc(func(r *http.Request) (*http.Response, error) {
-		sent = r
-		return &http.Response{Body: http.NoBody}, nil
-	})
-	resp, err := ownedBody{transport}.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	_ = req.Body.Close() // as the SDK does
-	if got, err := io.ReadAll(sent.Body); err != nil || string(got) != "records" || sent.ContentLength != req.ContentLength {
-		t.Errorf("got %q, %v", got, err)
-	}
-	if !body.closed {
-		t.Error("the SDK's close did not reach its own body")
-	}
-}
-
-type httpClientFunc func(*http.Request) (*http.Response, error)
-
-func (f httpClientFunc) Do(r *http.Request) (*http.Response, error) { return f(r) }
-
 // One line, with the code, the message and the request id that AWS answered.
 func TestErrorsOfTheService(t *testing.T) {
 	isolate(t)

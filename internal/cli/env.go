@@ -32,7 +32,7 @@ func (a *App) env() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "env",
 		Short: "Print what points AWS clients at Headrace",
-		Long: `Print the environment variables that point the AWS CLI and every AWS SDK at Headrace,
+		Long: `Print the environment variables that point the AWS CLI and current AWS SDKs at Headrace,
 in the syntax of your shell, or with --profile a block for ~/.aws/config.
 
 The address is that of the "listen" setting, found as "headrace dev" finds it.`,
