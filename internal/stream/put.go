@@ -177,8 +177,8 @@ func (s *Streams) issued(ctx context.Context, v *view, text string) bool {
 	return err == nil && p.time <= b.LastArrival.Seconds()
 }
 
-// putAll writes recs to a stream. A sealed shard means that the routing table is out of date: what
-// was meant for it is routed again once there is a new one.
+// putAll writes recs to a stream. A sealed or dropped shard means that the routing table is out of
+// date: what was meant for it is routed again once there is a new one, or the stream is gone.
 func (s *Streams) putAll(ctx context.Context, e *entry, ps *putScratch, recs []record.Entry, out []PutResult) ([]PutResult, error) {
 	base := len(out)
 	for range recs {
@@ -220,7 +220,7 @@ func (s *Streams) putAll(ctx context.Context, e *entry, ps *putScratch, recs []r
 const internalText = "Internal Service Failure"
 
 // putOnce writes the records of todo by one view's routing table, with one append. What remains in
-// todo met a sealed shard.
+// todo met a shard that was sealed, or dropped with its stream.
 func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch, recs []record.Entry, out []PutResult) error {
 	ps.group(v, recs)
 	results, err := s.cfg.Log.Append(ctx, ps.batches)
@@ -235,7 +235,7 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 		members := ps.order[done:][:n]
 		done += n
 		if r.Err != nil {
-			if errors.Is(r.Err, shardlog.ErrSealed) {
+			if errors.Is(r.Err, shardlog.ErrSealed) || errors.Is(r.Err, shardlog.ErrNotFound) {
 				ps.todo = append(ps.todo, members...)
 				continue
 			}

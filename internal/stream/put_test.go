@@ -132,7 +132,7 @@ func TestPutFailures(t *testing.T) {
 	w := newWorld(t, 0, Caps{})
 	ref := w.create("mill", 3)
 	log := &answeringLog{Log: w.cfg.Log, results: make([]shardlog.Result, 3)}
-	log.results[1].Err, log.results[2].Err = shardlog.ErrFull, shardlog.ErrNotFound
+	log.results[1].Err, log.results[2].Err = shardlog.ErrFull, shardlog.ErrFencedProducer
 	w.cfg.Log = log
 	w.restart()
 	var recs []record.Entry
@@ -245,4 +245,30 @@ func BenchmarkPutAll(b *testing.B) {
 	for b.Loop() {
 		out, _ = w.PutAll(b.Context(), home, ref, recs, out[:0])
 	}
+}
+
+// hookedLog calls before in front of its first append.
+type hookedLog struct {
+	shardlog.Log
+	before func()
+}
+
+func (l *hookedLog) Append(ctx context.Context, batches []shardlog.Batch) ([]shardlog.Result, error) {
+	if f := l.before; f != nil {
+		l.before = nil
+		f()
+	}
+	return l.Log.Append(ctx, batches)
+}
+
+// TestPutMeetsDeletion deletes the stream between routing and append.
+func TestPutMeetsDeletion(t *testing.T) {
+	w := newWorld(t, 0, Caps{})
+	hooked := &hookedLog{Log: w.cfg.Log}
+	w.cfg.Log = hooked
+	w.restart()
+	ref := w.create("mill", 2)
+	hooked.before = func() { w.must(w.DeleteStream(t.Context(), home, ref)) }
+	_, err := w.PutAll(t.Context(), home, ref, []record.Entry{{PartitionKey: "a"}, {PartitionKey: "b"}}, nil)
+	refused(t, err, NotFound, "Stream mill under account 123456789012 not found.")
 }
