@@ -26,6 +26,9 @@ func TestModel(t *testing.T) {
 				records: map[int32][]stored{}, ref: Ref{Name: "mill"}, hours: 24,
 			}
 			m.create("mill", 1+m.rng.IntN(4))
+			for range 64 {
+				m.keys = append(m.keys, record.HashKey{Hi: m.rng.Uint64(), Lo: m.rng.Uint64()})
+			}
 			for range 400 {
 				m.step()
 			}
@@ -48,6 +51,7 @@ type model struct {
 	rng     *rand.Rand
 	ref     Ref
 	hours   int
+	keys    []record.HashKey   // of all records: few enough that each is used again and again
 	records map[int32][]stored // by shard, the first with index 1
 	put     int
 }
@@ -92,7 +96,7 @@ func (m *model) putSome() {
 	var recs []record.Entry
 	for range 1 + m.rng.IntN(20) {
 		m.put++
-		h := record.HashKey{Hi: m.rng.Uint64(), Lo: m.rng.Uint64()}
+		h := m.keys[m.rng.IntN(len(m.keys))]
 		recs = append(recs, explicit(h, fmt.Sprintf("%06d", m.put)))
 	}
 	out, err := m.PutAll(m.t.Context(), home, m.ref, recs, nil)
@@ -252,6 +256,9 @@ func (m *model) check() {
 			m.t.Errorf("%s comes twice, or was never put, or has expired", data)
 		}
 		delete(want, data)
+		if !rec.HasExplicitHashKey {
+			m.t.Errorf("%s lost its hash key", data)
+		}
 		if data <= newest[rec.ExplicitHashKey] {
 			m.t.Errorf("%s comes after %s", data, newest[rec.ExplicitHashKey])
 		}
