@@ -86,14 +86,19 @@ func (rd *round) answer() map[string]any {
 	return a
 }
 
-// allocations returns how many allocations a call makes once everything is warm. The collector is
-// off meanwhile, because it empties the pools.
+// allocations returns how many allocations a call makes once everything is warm: the least of several
+// measurements, for each counts what all goroutines of the process do meanwhile, those that earlier
+// tests left to end among them. The collector is off, because it empties the pools.
 func (rd *round) allocations() float64 {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	for range 3 {
 		rd.call()
 	}
-	return testing.AllocsPerRun(20, rd.call)
+	least := testing.AllocsPerRun(20, rd.call)
+	for range 4 {
+		least = min(least, testing.AllocsPerRun(20, rd.call))
+	}
+	return least
 }
 
 // puts returns the input of PutRecords for n records of size bytes for the four shards of the stream mill.
@@ -125,7 +130,7 @@ const (
 )
 
 // Decoding, routing, writing and encoding make no allocation for a record: 500 cost what 10 do, give
-// or take what other goroutines do meanwhile.
+// or take the log's own memory.
 func TestPutRecordsAllocations(t *testing.T) {
 	if raced {
 		t.Skip("the race detector allocates")
