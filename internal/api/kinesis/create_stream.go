@@ -3,7 +3,8 @@ package kinesis
 // Compatible: StreamName, ShardCount, StreamModeDetails, Tags, MaxRecordSizeInKiB and every error.
 // Differs: with the default transition delay of 0 the stream is ACTIVE when the call returns;
 // WarmThroughputMiBps is refused, as AWS does for accounts without that commitment;
-// RecordDistributionStrategy takes USER_PARTITION_KEY only, on-demand streams included.
+// RecordDistributionStrategy takes USER_PARTITION_KEY only, on-demand streams included; an on-demand
+// stream keeps the four shards it begins with, as no rate is limited; no limit of five streams CREATING.
 // Test: internal/api/kinesis/testdata/create_stream.txt
 
 import (
