@@ -16,8 +16,9 @@ import (
 func (a *App) dev() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "Run Headrace in memory, for development and tests",
-		Long: `Run Headrace in memory, for development and tests. Nothing survives when it stops.
+		Short: "Run Headrace for development and tests",
+		Long: `Run Headrace for development and tests: in memory, where nothing survives when it stops,
+or with --data in a directory, where a put is answered when its record is on the disk.
 
 Any credentials are taken: their form is checked, not their truth. An access key of 12
 digits is the account; each account and region is a name space of its own.
@@ -29,6 +30,7 @@ Every setting is a flag, an environment variable or a line of one YAML file, in 
 order of precedence: --transition-delay, HEADRACE_TRANSITION_DELAY, transition-delay.`,
 		Example: `  headrace dev
   headrace dev --listen 127.0.0.1:0 --memory 512MiB
+  headrace dev --data ./headrace-data
   headrace dev --config headrace.yaml --transition-delay 2s`,
 		Args: arguments(),
 	}
@@ -71,7 +73,11 @@ func (a *App) greet(c config.Config, addr net.Addr) {
 	if c.Region != config.Default().Region {
 		flags += " --region " + c.Region
 	}
-	fmt.Fprintf(a.Out, `Headrace %s, in memory: nothing survives when it stops.
+	where := "in memory: nothing survives when it stops"
+	if c.Data != "" {
+		where = "on disk in " + c.Data
+	}
+	fmt.Fprintf(a.Out, `Headrace %s, %s.
 
   address   %s
   connect   %s
@@ -79,7 +85,7 @@ func (a *App) greet(c config.Config, addr net.Addr) {
             aws kinesis put-record --stream-name clicks --partition-key a --data aGVsbG8=
 
 Ready.
-`, a.Build.version(), url, fmt.Sprintf(connect, flags))
+`, a.Build.version(), where, url, fmt.Sprintf(connect, flags))
 }
 
 func newLogger(w io.Writer, c config.Log) *slog.Logger {

@@ -9,6 +9,12 @@ import (
 	"github.com/headrace/headrace/internal/server"
 )
 
+// The write-ahead log of a development directory is small: it is written once when it is made.
+const (
+	ringSegments = 8
+	devWAL       = 64 << 20
+)
+
 // serve runs the server as the configuration says.
 func serve(ctx context.Context, s Service) error {
 	c := s.Config
@@ -17,6 +23,8 @@ func serve(ctx context.Context, s Service) error {
 	defer restore()
 	return server.Run(ctx, server.Config{
 		Listen:          c.Listen,
+		Data:            c.Data,
+		Ring:            server.Ring{Segments: ringSegments, SegmentBytes: c.WALBytes(devWAL) / ringSegments &^ (4<<10 - 1)},
 		MemoryBytes:     memory,
 		MaxBodyBytes:    int64(c.Limits.RequestBody),
 		TransitionDelay: c.TransitionDelay,

@@ -25,6 +25,11 @@ import (
 type Config struct {
 	// Listen is the address of the one port, host:port; port 0 picks a free one.
 	Listen string
+	// Data is the directory that everything is kept in; "" keeps it in memory.
+	Data string
+	// WALSize is the size of the write-ahead log of a data directory; AutoWAL leaves it to the
+	// profile: use WALBytes to read it.
+	WALSize Size
 	// Memory is the budget for stored records and requests in flight; AutoMemory is a quarter of
 	// what the machine or the control group has. Use MemoryBytes to read it.
 	Memory Size
@@ -74,6 +79,7 @@ const minMemory = 32 << 20
 func Default() Config {
 	return Config{
 		Listen:       "127.0.0.1:4566",
+		WALSize:      AutoWAL,
 		Memory:       AutoMemory,
 		Account:      "000000000000",
 		Region:       "us-east-1",
@@ -89,6 +95,15 @@ func (c Config) MemoryBytes() int64 {
 		return int64(c.Memory)
 	}
 	return max(machineMemory()/4, minMemory)
+}
+
+// WALBytes returns the size of the write-ahead log in bytes, or auto where the configuration leaves it
+// open.
+func (c Config) WALBytes(auto Size) int64 {
+	if c.WALSize != AutoWAL {
+		return int64(c.WALSize)
+	}
+	return int64(auto)
 }
 
 // KeyError is a value that a key cannot have.
@@ -119,6 +134,8 @@ func (c Config) Validate() error {
 		err error
 	}{
 		{"listen", checkListen(c.Listen)},
+		{"data", checkData(c.Data)},
+		{"wal-size", checkWAL(c.WALSize)},
 		{"memory", checkMemory(c.Memory)},
 		{"transition-delay", checkDelay(c.TransitionDelay)},
 		{"account", checkAccount(c.Account)},
@@ -150,6 +167,20 @@ func checkListen(addr string) error {
 // notInHost refuses what no host name or address has. Shells evaluate what is made of it.
 func notInHost(c rune) bool {
 	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-_:%", c))
+}
+
+func checkData(dir string) error {
+	if strings.ContainsRune(dir, 0) {
+		return fmt.Errorf("%q is not a directory's name", dir)
+	}
+	return nil
+}
+
+func checkWAL(s Size) error {
+	if s != AutoWAL && (s < MinWAL || s > maxWAL) {
+		return fmt.Errorf("%s is not between %s and %s", s, MinWAL, maxWAL)
+	}
+	return nil
 }
 
 func checkMemory(s Size) error {

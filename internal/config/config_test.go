@@ -157,6 +157,8 @@ func TestWriteYAML(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `listen: 127.0.0.1:4566 # default
+data: "" # default
+wal-size: auto # default
 memory: 64MiB # flag --memory
 transition-delay: 0s # default
 account: "000000000000" # default

@@ -83,6 +83,8 @@ type value interface {
 func settings(c *Config) []setting {
 	return []setting{
 		{"listen", "address", "address to listen on, host:port", (*textValue)(&c.Listen)},
+		{"data", "directory", "directory to keep everything in, instead of memory", (*textValue)(&c.Data)},
+		{"wal-size", "size", "size of the write-ahead log in the data directory", (*memoryValue)(&c.WALSize)},
 		{"memory", "size", "memory for stored records and requests in flight; auto is a quarter of the machine", (*memoryValue)(&c.Memory)},
 		{"transition-delay", "duration", "how long a stream stays CREATING, UPDATING or DELETING", (*durationValue)(&c.TransitionDelay)},
 		{"account", "text", "account of callers whose access key is not a 12-digit account id", (*textValue)(&c.Account)},
@@ -151,7 +153,7 @@ func (v *memoryValue) Set(s string) error {
 	}
 	n, err := ParseSize(s)
 	if err == nil && n == AutoMemory {
-		err = fmt.Errorf("%q is no memory at all", s)
+		err = fmt.Errorf("%q is nothing at all", s)
 	}
 	if err != nil {
 		return err

@@ -14,6 +14,14 @@ type Size int64
 // AutoMemory as Config.Memory stands for a quarter of the machine; its text is "auto".
 const AutoMemory Size = 0
 
+// AutoWAL as Config.WALSize leaves the size to the profile; its text is "auto" as well. MinWAL is the
+// least the log may have.
+const (
+	AutoWAL Size = 0
+	MinWAL  Size = 32 << 20
+	maxWAL  Size = 64 << 30
+)
+
 var errSize = errors.New("not a size such as 512MiB")
 
 // units are the units of a Size, largest first. Decimal and binary units are both taken, with or

@@ -24,6 +24,10 @@ import (
 type Config struct {
 	// Listen is the address of the one port, host:port; port 0 picks a free one.
 	Listen string
+	// Data is the directory that everything is kept in; empty keeps it in memory.
+	Data string
+	// Ring is the write-ahead log of a data directory.
+	Ring Ring
 	// MemoryBytes is the memory budget: stored records plus requests in flight.
 	MemoryBytes int64
 	// MaxBodyBytes is the largest request body taken; 0 means wire.DefaultMaxBody.
@@ -45,6 +49,14 @@ type Config struct {
 	Build metrics.Build
 	// Ready, if set, is called once with the address when requests are being served.
 	Ready func(net.Addr)
+}
+
+// Ring says how large the write-ahead log of a data directory is. The files of one that exists keep
+// their size.
+type Ring struct {
+	// Segments is the number of files, SegmentBytes the size of each.
+	Segments     int
+	SegmentBytes int64
 }
 
 // Caps are hard bounds, by account and region.

@@ -12,10 +12,7 @@ import (
 	"github.com/headrace/headrace/internal/api/kinesis"
 	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/clock"
-	coordinator "github.com/headrace/headrace/internal/coordinator/mem"
-	lane "github.com/headrace/headrace/internal/lane/mem"
 	"github.com/headrace/headrace/internal/metrics"
-	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/stream"
 	"github.com/headrace/headrace/internal/wire"
 )
@@ -81,24 +78,16 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	return sys, nil
 }
 
-// openStreams makes Data Streams on the memory engines.
+// openStreams makes Data Streams on the engines that the configuration names.
 func openStreams(ctx context.Context, cfg Config, sys *system, meters *metrics.Metrics, now clock.Clock, memory int64, fail context.CancelCauseFunc) (*stream.Streams, error) {
-	log, err := shardlog.Open(ctx, shardlog.Config{
-		Lane:   lane.New(lane.Config{}),
-		Clock:  now,
-		Memory: memory,
-		Events: shardlog.Events{Fatal: func(err error) { fail(fmt.Errorf("shard logs failed: %w", err)) }},
-	})
+	engines, err := openEngines(ctx, cfg, sys, now, memory, fail)
 	if err != nil {
 		return nil, err
 	}
-	sys.onClose(log.Close)
-	rows := coordinator.New()
-	sys.onClose(rows.Close)
 	streams, err := stream.New(ctx, stream.Config{
-		Log:             log,
-		Registry:        log,
-		Coordinator:     rows,
+		Log:             engines.log,
+		Registry:        engines.log,
+		Coordinator:     engines.rows,
 		Clock:           now,
 		TransitionDelay: cfg.TransitionDelay,
 		Caps:            stream.Caps{Streams: cfg.Caps.Streams, OnDemandStreams: cfg.Caps.OnDemandStreams, Shards: cfg.Caps.Shards},

@@ -1,0 +1,137 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/coordinator"
+	coordinatordisk "github.com/headrace/headrace/internal/coordinator/disk"
+	coordinatormem "github.com/headrace/headrace/internal/coordinator/mem"
+	"github.com/headrace/headrace/internal/journal"
+	lanedisk "github.com/headrace/headrace/internal/lane/disk"
+	lanemem "github.com/headrace/headrace/internal/lane/mem"
+	"github.com/headrace/headrace/internal/objectstore/dir"
+	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/vfs"
+	"github.com/headrace/headrace/internal/vfs/osfs"
+)
+
+// engines are where a process keeps its bytes: every shard's log, and the coordinator's rows.
+type engines struct {
+	log  *shardlog.Store
+	rows coordinator.Coordinator
+}
+
+// coordinatorShard is the log that the coordinator's commands ride in. No stream has the id 0.
+var coordinatorShard = shardlog.ShardID{Stream: 0, Shard: 0}
+
+// Names below the data directory.
+const (
+	lockFile    = "LOCK"
+	blocksDir   = "blocks" // the shards' records, out of the write-ahead log
+	snapshotDir = "state"  // the coordinator's snapshots
+)
+
+// openEngines opens the engines that the configuration names, and leaves their closing to sys. An
+// engine's failure after that is given to fail.
+func openEngines(ctx context.Context, cfg Config, sys *system, now clock.Clock, memory int64, fail context.CancelCauseFunc) (engines, error) {
+	events := shardlog.Events{
+		Fatal: func(err error) { fail(fmt.Errorf("shard logs failed: %w", err)) },
+		Stalled: func(err error) {
+			cfg.Logger.Error("records could not be moved out of the write-ahead log; trying again", "error", err)
+		},
+	}
+	if cfg.Data == "" {
+		return openMemory(ctx, sys, shardlog.Config{Lane: lanemem.New(lanemem.Config{}), Clock: now, Memory: memory, Events: events})
+	}
+	return openDisk(ctx, cfg, sys, shardlog.Config{Clock: now, Memory: memory, Events: events}, fail)
+}
+
+func openMemory(ctx context.Context, sys *system, cfg shardlog.Config) (engines, error) {
+	log, err := shardlog.Open(ctx, cfg)
+	if err != nil {
+		return engines{}, err
+	}
+	sys.onClose(log.Close)
+	rows := coordinatormem.New()
+	sys.onClose(rows.Close)
+	return engines{log: log, rows: rows}, nil
+}
+
+// openDisk opens or makes a data directory. It holds the directory's lock until everything in it is
+// closed, so that a second process hears of it before it touches anything.
+func openDisk(ctx context.Context, cfg Config, sys *system, log shardlog.Config, fail context.CancelCauseFunc) (engines, error) {
+	fs, err := openData(cfg.Data, sys)
+	if err != nil {
+		return engines{}, err
+	}
+	ring := cfg.Ring
+	lane, err := lanedisk.Open(ctx, fs, lanedisk.Config{
+		Segments: ring.Segments, SegmentBytes: ring.SegmentBytes, Ready: 2,
+		Events: lanedisk.Events{Grown: func(file string, err error) {
+			if err != nil {
+				cfg.Logger.Error("the write-ahead log stays smaller than configured", "error", err)
+			}
+		}},
+	})
+	if err != nil {
+		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
+	}
+	sys.onClose(lane.Close)
+	if log.Bucket, err = dir.Open(fs, blocksDir, log.Clock); err != nil {
+		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
+	}
+	log.Lane, log.LaneBytes = lane, int64(ring.Segments)*ring.SegmentBytes
+	store, err := shardlog.Open(ctx, log)
+	if err != nil {
+		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
+	}
+	sys.onClose(store.Close)
+	snapshots, err := dir.Open(fs, snapshotDir, log.Clock)
+	if err != nil {
+		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
+	}
+	rows, err := coordinatordisk.Open(ctx, coordinatordisk.Config{
+		Log: store, Registry: store, Bucket: snapshots, Shard: coordinatorShard,
+		Events: journal.Events{
+			Failed: func(err error) { fail(fmt.Errorf("coordinator failed: %w", err)) },
+			SnapshotFailed: func(err error) {
+				cfg.Logger.Error("the coordinator's rows could not be stored; trying again", "error", err)
+			},
+		},
+	})
+	if err != nil {
+		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
+	}
+	sys.onClose(rows.Close)
+	return engines{log: store, rows: rows}, nil
+}
+
+// openData opens the directory, making it if its parent exists, and takes its lock.
+func openData(name string, sys *system) (*osfs.FS, error) {
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return nil, fmt.Errorf("open data directory: %w", err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	fs, err := osfs.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open data directory: %w", err)
+	}
+	sys.onClose(fs.Close)
+	lock, err := fs.Lock(lockFile)
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, fmt.Errorf("open data directory %s: another process uses it (%s is locked): %w", path, lockFile, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory %s: %w", path, err)
+	}
+	sys.onClose(lock.Close)
+	return fs, nil
+}
