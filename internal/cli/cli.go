@@ -54,6 +54,8 @@ type Service struct {
 	Config config.Config
 	Build  Build
 	Logger *slog.Logger
+	// AutoWAL is the size of the write-ahead log where the configuration leaves it open.
+	AutoWAL config.Size
 	// Ready is called once with the address when requests are being served.
 	Ready func(net.Addr)
 }
@@ -62,7 +64,7 @@ type Service struct {
 func New(in io.Reader, out, err io.Writer, environ []string, build Build) *App {
 	return &App{
 		In: in, Out: out, Err: err, Environ: environ, Build: build,
-		Clock: clock.System{}, Serve: serve, Connect: connect,
+		Clock: clock.System{}, Serve: run, Connect: connect,
 	}
 }
 
@@ -99,7 +101,7 @@ func (a *App) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd, "%v", err)
 	})
-	root.AddCommand(a.dev(), a.stream(), a.env(), a.health(), a.version(), a.config())
+	root.AddCommand(a.dev(), a.serve(), a.stream(), a.env(), a.health(), a.version(), a.config())
 	return root
 }
 

@@ -75,6 +75,11 @@ func TestUsageErrors(t *testing.T) {
 	f(`unexpected argument "x" (see headrace dev --help)`, "dev", "x")
 	f(`invalid argument "5" for "--transition-delay" flag: "5" is not a duration such as 5s (see headrace dev --help)`, "dev", "--transition-delay", "5")
 	f(`invalid argument "loud" for "--log-level" flag: "loud" is none of debug, info, warn, error (see headrace dev --help)`, "dev", "--log-level=loud")
+	f(`no data directory: give --data DIR (see headrace serve --help)`, "serve")
+	for _, listen := range []string{"0.0.0.0:4566", ":4566", "[::]:4566", "192.0.2.1:4566", "host.example:4566"} {
+		f(listen+` is reached from outside this machine, and signatures are not verified: listen on loopback or give --insecure-listen (see headrace serve --help)`,
+			"serve", "--data", "d", "--listen", listen)
+	}
 	f(`missing argument STREAM (see headrace stream create --help)`, "stream", "create")
 	f(`missing argument SHARD (see headrace stream split --help)`, "stream", "split", "logs")
 	f(`--on-demand and --shards exclude each other (see headrace stream create --help)`, "stream", "create", "x", "--on-demand", "--shards", "2")
@@ -86,6 +91,27 @@ func TestUsageErrors(t *testing.T) {
 	f(`--key-field: -1 is negative (see headrace stream put --help)`, "stream", "put", "logs", "--key-field", "-1")
 	f(`unknown shell "tcsh": want sh, fish, powershell or cmd (see headrace env --help)`, "env", "--shell", "tcsh")
 	f(`read configuration: open no-such.yaml: no such file or directory`, "config", "print", "--config", "no-such.yaml")
+}
+
+// TestServe shows with what the server of the serve profile is started.
+func TestServe(t *testing.T) {
+	f := func(wantListen string, args ...string) {
+		t.Helper()
+		var out strings.Builder
+		app := newApp(&out, &out, newFake(1))
+		var got *Service
+		app.Serve = func(_ context.Context, s Service) error { got = &s; return nil }
+		if code := app.Run(t.Context(), append([]string{"serve"}, args...)); code != ExitOK {
+			t.Fatalf("%q: exit code %d: %s", args, code, &out)
+		}
+		if got.Config.Data != "d" || got.Config.Listen != wantListen || got.Config.WALBytes(got.AutoWAL) != 2<<30 {
+			t.Errorf("%q: started with %+v", args, got.Config)
+		}
+	}
+	f("127.0.0.1:4566", "--data", "d")
+	f("[::1]:1", "--data", "d", "--listen", "[::1]:1")
+	f("localhost:1", "--data", "d", "--listen", "localhost:1")
+	f("0.0.0.0:1", "--data", "d", "--listen", "0.0.0.0:1", "--insecure-listen")
 }
 
 func TestEnv(t *testing.T) {

@@ -40,23 +40,36 @@ order of precedence: --transition-delay, HEADRACE_TRANSITION_DELAY, transition-d
 		if err != nil {
 			return err
 		}
-		logger := newLogger(a.Err, loaded.Log)
-		for _, w := range loaded.Warnings {
-			logger.Warn("ignored configuration", "what", w)
-		}
-		err = a.Serve(cmd.Context(), Service{
-			Config: loaded.Config,
-			Build:  a.Build,
-			Logger: logger,
-			Ready:  func(addr net.Addr) { a.greet(loaded.Config, addr) },
-		})
-		if err != nil {
-			return fmt.Errorf("run server: %w", err)
-		}
-		logger.Info("stopped")
-		return nil
+		return a.start(cmd, loaded, devWAL)
 	}
 	return cmd
+}
+
+// The write-ahead log is written once when it is made, which a development directory should not be
+// felt to do; a server's takes bursts.
+const (
+	devWAL   config.Size = 64 << 20
+	serveWAL config.Size = 2 << 30
+)
+
+// start runs the server of either profile until it has drained.
+func (a *App) start(cmd *cobra.Command, loaded *config.Loaded, autoWAL config.Size) error {
+	logger := newLogger(a.Err, loaded.Log)
+	for _, w := range loaded.Warnings {
+		logger.Warn("ignored configuration", "what", w)
+	}
+	err := a.Serve(cmd.Context(), Service{
+		Config:  loaded.Config,
+		Build:   a.Build,
+		Logger:  logger,
+		AutoWAL: autoWAL,
+		Ready:   func(addr net.Addr) { a.greet(loaded.Config, addr) },
+	})
+	if err != nil {
+		return fmt.Errorf("run server: %w", err)
+	}
+	logger.Info("stopped")
+	return nil
 }
 
 // greet tells a person how to connect. Test containers wait for its last line.

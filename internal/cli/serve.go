@@ -1,55 +1,52 @@
 package cli
 
 import (
-	"context"
-	"runtime"
-	"runtime/debug"
+	"net"
 
-	"github.com/headrace/headrace/internal/metrics"
-	"github.com/headrace/headrace/internal/server"
+	"github.com/spf13/cobra"
 )
 
-// The write-ahead log of a development directory is small: it is written once when it is made.
-const (
-	ringSegments = 8
-	devWAL       = 64 << 20
-)
+// serve is the command that runs the server on a directory.
+func (a *App) serve() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve --data DIR",
+		Short: "Run Headrace on a data directory",
+		Long: `Run Headrace on a data directory: a put is answered when its record is on the disk, and
+everything answered is there again after a crash or a power cut.
 
-// serve runs the server as the configuration says.
-func serve(ctx context.Context, s Service) error {
-	c := s.Config
-	memory := c.MemoryBytes()
-	restore := limitHeap(memory)
-	defer restore()
-	return server.Run(ctx, server.Config{
-		Listen:          c.Listen,
-		Data:            c.Data,
-		Ring:            server.Ring{Segments: ringSegments, SegmentBytes: c.WALBytes(devWAL) / ringSegments &^ (4<<10 - 1)},
-		MemoryBytes:     memory,
-		MaxBodyBytes:    int64(c.Limits.RequestBody),
-		TransitionDelay: c.TransitionDelay,
-		DefaultAccount:  c.Account,
-		Caps:            server.Caps{Streams: c.Limits.Streams, Shards: c.Limits.Shards},
-		DrainTimeout:    c.DrainTimeout,
-		Logger:          s.Logger,
-		Registry:        metrics.NewRegistry(),
-		Build:           metrics.Build{Version: s.Build.version(), Commit: s.Build.commit(), GoVersion: runtime.Version()},
-		Ready:           s.Ready,
-	})
-}
+Signatures are not verified yet: whoever reaches the port may do everything. So it listens on
+loopback only, unless --insecure-listen says that the network may be trusted.
 
-// limitHeap keeps the garbage collector from letting the heap grow to twice the memory budget before
-// it looks: records are long-lived, so by its usual measure a full store would take twice its size.
-// Records hold no pointers, which makes the more frequent collections cheap. A limit that the user
-// set with GOMEMLIMIT stays.
-func limitHeap(budget int64) (restore func()) {
-	const overhead = 64 << 20 // connections, tables, the runtime
-	if old := debug.SetMemoryLimit(-1); old != unlimited {
-		return func() {}
+The first SIGINT or SIGTERM stops listening and lets requests in flight finish; a second
+one ends the program at once. Logs go to stderr.`,
+		Example: `  headrace serve --data /var/lib/headrace
+  headrace serve --data ./data --config headrace.yaml --wal-size 8GiB`,
+		Args: arguments(),
 	}
-	debug.SetMemoryLimit(budget + budget/8 + overhead)
-	return func() { debug.SetMemoryLimit(unlimited) }
+	load := a.configFlags(cmd)
+	insecure := cmd.Flags().Bool("insecure-listen", false, "listen beyond loopback although anyone there may do everything")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		loaded, err := load()
+		if err != nil {
+			return err
+		}
+		switch {
+		case loaded.Data == "":
+			return usagef(cmd, "no data directory: give --data DIR")
+		case !*insecure && !onLoopback(loaded.Listen):
+			return usagef(cmd, "%s is reached from outside this machine, and signatures are not verified: listen on loopback or give --insecure-listen", loaded.Listen)
+		}
+		return a.start(cmd, loaded, serveWAL)
+	}
+	return cmd
 }
 
-// unlimited is the memory limit of a process that has none.
-const unlimited = 1<<63 - 1
+// onLoopback reports whether a listen address is reached from this machine only.
+func onLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/headrace/headrace/internal/metrics"
+	"github.com/headrace/headrace/internal/server"
+)
+
+// ringSegments is how many files the write-ahead log has.
+const ringSegments = 8
+
+// run runs the server as the configuration says.
+func run(ctx context.Context, s Service) error {
+	c := s.Config
+	memory := c.MemoryBytes()
+	restore := limitHeap(memory)
+	defer restore()
+	return server.Run(ctx, server.Config{
+		Listen:          c.Listen,
+		Data:            c.Data,
+		Ring:            server.Ring{Segments: ringSegments, SegmentBytes: c.WALBytes(s.AutoWAL) / ringSegments &^ (4<<10 - 1)},
+		MemoryBytes:     memory,
+		MaxBodyBytes:    int64(c.Limits.RequestBody),
+		TransitionDelay: c.TransitionDelay,
+		DefaultAccount:  c.Account,
+		Caps:            server.Caps{Streams: c.Limits.Streams, Shards: c.Limits.Shards},
+		DrainTimeout:    c.DrainTimeout,
+		Logger:          s.Logger,
+		Registry:        metrics.NewRegistry(),
+		Build:           metrics.Build{Version: s.Build.version(), Commit: s.Build.commit(), GoVersion: runtime.Version()},
+		Ready:           s.Ready,
+	})
+}
+
+// limitHeap keeps the garbage collector from letting the heap grow to twice the memory budget before
+// it looks: records are long-lived, so by its usual measure a full store would take twice its size.
+// Records hold no pointers, which makes the more frequent collections cheap. A limit that the user
+// set with GOMEMLIMIT stays.
+func limitHeap(budget int64) (restore func()) {
+	const overhead = 64 << 20 // connections, tables, the runtime
+	if old := debug.SetMemoryLimit(-1); old != unlimited {
+		return func() {}
+	}
+	debug.SetMemoryLimit(budget + budget/8 + overhead)
+	return func() { debug.SetMemoryLimit(unlimited) }
+}
+
+// unlimited is the memory limit of a process that has none.
+const unlimited = 1<<63 - 1
