@@ -11,11 +11,13 @@ import (
 )
 
 // serveCeiling runs the bare server: net/http, the body read into a reused buffer and, with
-// -hash, its SHA-256 taken as a signature check would. It prints its address and serves until it
-// is killed.
+// -hash, its SHA-256 taken as a signature check would; with -wal, as many bytes as the body's records
+// have are durable before it answers. It prints its address and serves until it is killed.
 func serveCeiling(args []string) error {
 	flags := flag.NewFlagSet("ceiling", flag.ContinueOnError)
 	hash := flags.Bool("hash", false, "hash every body")
+	dir := flags.String("wal", "", "directory to make as many bytes as the records have durable in")
+	payload := flags.Int("payload", 0, "bytes of records in a body")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -23,9 +25,15 @@ func serveCeiling(args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(listener.Addr())
+	var durable *wal
+	if *dir != "" {
+		if durable, err = openWAL(*dir); err != nil {
+			return err
+		}
+	}
 	buffers := sync.Pool{New: func() any { return new([]byte) }}
-	answer := []byte(`{"FailedRecordCount":0}`)
+	fmt.Println(listener.Addr())
+	answer := []byte(`{"FailedRecordCount":0,"SequenceNumber":""}`)
 	return http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		buf := buffers.Get().(*[]byte)
 		defer buffers.Put(buf)
@@ -40,6 +48,12 @@ func serveCeiling(args []string) error {
 		if *hash {
 			sum := sha256.Sum256(*buf)
 			w.Header().Set("X-First-Byte", fmt.Sprint(sum[0]))
+		}
+		if durable != nil {
+			if err := durable.append((*buf)[:*payload]); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
 		}
 		_, _ = w.Write(answer)
 	}))

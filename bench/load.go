@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -27,9 +28,11 @@ type load struct {
 	requests int64
 	payload  int64
 	elapsed  time.Duration
+	p99      time.Duration // of the requests' times
 }
 
 func (l load) mbPerSecond() float64 { return float64(l.payload) / 1e6 / l.elapsed.Seconds() }
+func (l load) perSecond() float64   { return float64(l.requests) / l.elapsed.Seconds() }
 
 // runLoad sends requests to addr from conns connections, each waiting for its answer before it
 // sends the next, until d has passed. Any answer but a good one ends the run with an error.
@@ -37,47 +40,50 @@ func runLoad(ctx context.Context, addr string, requests []request, conns int, d 
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	var (
-		total load
-		sent  atomic.Int64
 		data  atomic.Int64
 		errs  = make([]error, conns)
+		times = make([][]time.Duration, conns)
 		wg    sync.WaitGroup
 	)
 	start := time.Now()
 	for c := range conns {
 		wg.Go(func() {
-			errs[c] = connection(ctx, addr, func(i int) *request { return &requests[(c+i)%len(requests)] }, &sent, &data)
+			times[c], errs[c] = connection(ctx, addr, func(i int) *request { return &requests[(c+i)%len(requests)] }, &data)
 		})
 	}
 	wg.Wait()
-	total = load{requests: sent.Load(), payload: data.Load(), elapsed: time.Since(start)}
-	return total, errors.Join(errs...)
+	elapsed, all := time.Since(start), slices.Concat(times...)
+	if len(all) == 0 {
+		return load{}, errors.Join(append(errs, errors.New("no request was answered"))...)
+	}
+	slices.Sort(all)
+	return load{requests: int64(len(all)), payload: data.Load(), elapsed: elapsed, p99: all[len(all)*99/100]}, errors.Join(errs...)
 }
 
-func connection(ctx context.Context, addr string, next func(int) *request, sent, data *atomic.Int64) error {
+// connection sends requests one after the other and returns how long each took.
+func connection(ctx context.Context, addr string, next func(int) *request, data *atomic.Int64) (times []time.Duration, err error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer conn.Close()
 	r := bufio.NewReaderSize(conn, 64<<10)
 	var body []byte
 	for i := 0; ctx.Err() == nil; i++ {
-		q := next(i)
+		q, begin := next(i), time.Now()
 		if _, err := conn.Write(q.bytes); err != nil {
-			return fmt.Errorf("send request: %w", err)
+			return times, fmt.Errorf("send request: %w", err)
 		}
-		body, err = readResponse(r, body)
-		if err != nil {
-			return err
+		if body, err = readResponse(r, body); err != nil {
+			return times, err
 		}
 		if !bytes.Contains(body, q.accept) {
-			return fmt.Errorf("answer lacks %q: %.300s", q.accept, body)
+			return times, fmt.Errorf("answer lacks %q: %.300s", q.accept, body)
 		}
-		sent.Add(1)
+		times = append(times, time.Since(begin))
 		data.Add(int64(q.payload))
 	}
-	return nil
+	return times, nil
 }
 
 // readResponse reads one response with a Content-Length into buf.

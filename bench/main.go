@@ -25,6 +25,7 @@ type options struct {
 	rounds   int           // interleaved rounds; medians are printed
 	duration time.Duration // of one measurement within a round
 	conns    int           // concurrent connections
+	dir      string        // where data directories are made; "" is the system's
 	out      io.Writer
 }
 
@@ -37,6 +38,7 @@ type scenario struct {
 func scenarios() []scenario {
 	return []scenario{
 		{"putrecords", putRecords},
+		{"durable", durable},
 		{"startup", startup},
 	}
 }
@@ -51,6 +53,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "interleaved rounds")
 	flag.DurationVar(&o.duration, "duration", 4*time.Second, "length of one measurement")
 	flag.IntVar(&o.conns, "conns", 6, "concurrent connections")
+	flag.StringVar(&o.dir, "dir", "", "directory on the disk to measure (default the system's temporary one)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

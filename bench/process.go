@@ -47,7 +47,7 @@ func startHeadrace(ctx context.Context, binary string, args ...string) (*process
 		return nil, err
 	}
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	cmd := exec.CommandContext(ctx, binary, append([]string{"dev", "--listen", addr}, args...)...)
+	cmd := exec.CommandContext(ctx, binary, append(args, "--listen", addr)...)
 	cmd.Stdout, cmd.Stderr = io.Discard, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", binary, err)

@@ -13,7 +13,7 @@ func startup(ctx context.Context, o options) error {
 	var starts, idles []float64
 	for range max(o.rounds, 5) {
 		begin := time.Now()
-		p, err := startHeadrace(ctx, o.headrace)
+		p, err := startHeadrace(ctx, o.headrace, "dev")
 		if err != nil {
 			return err
 		}
