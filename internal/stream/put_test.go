@@ -158,29 +158,15 @@ func TestPutFailures(t *testing.T) {
 	}
 }
 
-// latchedLog does something before its next append.
-type latchedLog struct {
-	shardlog.Log
-	before func()
-}
-
-func (l *latchedLog) Append(ctx context.Context, batches []shardlog.Batch) ([]shardlog.Result, error) {
-	if f := l.before; f != nil {
-		l.before = nil
-		f()
-	}
-	return l.Log.Append(ctx, batches)
-}
-
 // TestPutOrderAcrossMerge has two shards become one between the routing of a call's records and their
 // append: those of both now go to one shard, in request order like any others.
 func TestPutOrderAcrossMerge(t *testing.T) {
 	w := newWorld(t, 0, Caps{})
 	ref := w.create("mill", 2)
-	log := &latchedLog{Log: w.cfg.Log}
-	w.cfg.Log = log
+	hooked := &hookedLog{Log: w.cfg.Log}
+	w.cfg.Log = hooked
 	w.restart()
-	log.before = func() { w.must(w.MergeShards(t.Context(), home, ref, "0", "1")) }
+	hooked.before = func() { w.must(w.MergeShards(t.Context(), home, ref, "0", "1")) }
 	var recs []record.Entry
 	var want []string
 	for i := range 6 {
