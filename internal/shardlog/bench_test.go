@@ -2,12 +2,15 @@ package shardlog_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/lane/mem"
+	objectmem "github.com/headrace/headrace/internal/objectstore/mem"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
 )
@@ -128,5 +131,106 @@ func BenchmarkRecover(b *testing.B) {
 	b.ResetTimer()
 	for range b.N {
 		_ = open(b, shardlog.Config{Lane: l}).Close()
+	}
+}
+
+// logLines makes entries that compress the way logs do.
+func logLines(n, size int) []record.Entry {
+	out := make([]record.Entry, n)
+	for i := range out {
+		line := fmt.Appendf(nil, `{"ts":"2026-03-01T12:00:00.%06dZ","level":"info","path":"/v1/items/%d","status":200,"trace":"%016x"}`, i, i*7919%100_000, uint64(i)*0x9e3779b97f4a7c15)
+		for len(line) < size {
+			line = append(line, line...)
+		}
+		out[i] = record.Entry{PartitionKey: "partition-key-0001", Data: line[:size]}
+	}
+	return out
+}
+
+// noise makes entries that do not compress.
+func noise(n, size int) []record.Entry {
+	rng := rand.New(rand.NewPCG(1, 2))
+	out := make([]record.Entry, n)
+	for i := range out {
+		data := make([]byte, size)
+		for k := range data {
+			data[k] = byte(rng.Uint32())
+		}
+		out[i] = record.Entry{PartitionKey: "partition-key-0001", Data: data}
+	}
+	return out
+}
+
+// filled opens a store whose shards hold rounds×500 records of 1 KiB each, flushed and out of memory.
+func filled(b *testing.B, shards, rounds int, entries []record.Entry) (*shardlog.Store, *objectmem.Bucket) {
+	bucket := objectmem.New(clock.System{}, 0)
+	cfg := shardlog.Config{Lane: mem.New(mem.Config{}), Bucket: bucket, Memory: 1 << 30, FlushBytes: 1 << 40}
+	cfg.Inline()
+	cfg.NoCache()
+	s := open(b, cfg)
+	openShards(b, s, shards, day)
+	for range rounds {
+		for n := range shards {
+			put(b, s, shardlog.Batch{Shard: id(n), Entries: entries})
+		}
+	}
+	s.FlushNow()
+	if st := s.Stats(); st.Files == 0 || st.Unflushed > 0 {
+		b.Fatalf("%+v; want everything flushed", st)
+	}
+	return s, bucket
+}
+
+func BenchmarkFlush(b *testing.B) {
+	for name, entries := range map[string][]record.Entry{"lines": logLines(500, 1024), "noise": noise(500, 1024)} {
+		b.Run(name, func(b *testing.B) {
+			const shards, rounds = 8, 16
+			b.SetBytes(shards * rounds * 500 * 1024)
+			for range b.N {
+				b.StopTimer()
+				bucket := objectmem.New(clock.System{}, 0)
+				cfg := shardlog.Config{Lane: mem.New(mem.Config{}), Bucket: bucket, Memory: 1 << 30, FlushBytes: 1 << 40}
+				cfg.Inline()
+				s := open(b, cfg)
+				openShards(b, s, shards, day)
+				for range rounds {
+					for n := range shards {
+						put(b, s, shardlog.Batch{Shard: id(n), Entries: entries})
+					}
+				}
+				b.StartTimer()
+				s.FlushNow()
+				b.StopTimer()
+				if st := s.Stats(); st.Files == 0 {
+					b.Fatalf("%+v; want files", st)
+				}
+				_ = s.Close()
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+func BenchmarkReadBlocks10MiB(b *testing.B) {
+	for name, entries := range map[string][]record.Entry{"lines": logLines(500, 1024), "noise": noise(500, 1024)} {
+		for _, cold := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/cold=%v", name, cold), func(b *testing.B) {
+				s, _ := filled(b, 8, 40, entries)
+				limit := shardlog.Limit{Records: 10_000, Bytes: 10 << 20}
+				b.ReportAllocs()
+				b.ResetTimer()
+				for range b.N {
+					if cold {
+						s.ForgetFooters()
+					}
+					p, err := s.Read(ctx, id(3), 5, limit)
+					if err != nil || len(p.Records) < 9_000 {
+						b.Fatalf("Read = %v, %v", p, err)
+					}
+					b.SetBytes(int64(len(p.Records) * 1024))
+					p.Release()
+				}
+			})
+		}
 	}
 }

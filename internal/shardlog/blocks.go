@@ -32,7 +32,7 @@ type class uint8
 var classes = [...]struct {
 	name string
 	age  time.Duration
-}{{"trim", 0}, {"1d", 24 * time.Hour}, {"7d", 168 * time.Hour}, {"30d", 720 * time.Hour}, {"90d", 2160 * time.Hour}, {"365d", 1 << 62}}
+}{{"trim", 0}, {"1d", 24 * time.Hour}, {"7d", 168 * time.Hour}, {"30d", 720 * time.Hour}, {"90d", 2160 * time.Hour}, {"365d", 8760 * time.Hour}}
 
 func classOf(keep Retention) class {
 	for i := range classes {
@@ -55,6 +55,8 @@ type file struct {
 	// members take before compression, dead what of it no shard points at.
 	live        int
 	bytes, dead uint64
+	// last is when its newest record arrived.
+	last record.Millis
 	// busy says that a merge reads the file, or has found it damaged.
 	busy bool
 }
@@ -65,6 +67,7 @@ func newFile(c class, l block.Layout, members []block.Member) *file {
 	f := &file{key: fileKey(c, l.ID), class: c, layout: l, members: members}
 	for i := range members {
 		f.bytes += members[i].Bytes
+		f.last = max(f.last, members[i].LastArrival)
 	}
 	f.dead = f.bytes
 	return f

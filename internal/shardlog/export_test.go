@@ -1,5 +1,13 @@
 package shardlog
 
+import (
+	"context"
+	"encoding/binary"
+	"hash/crc32"
+
+	"github.com/headrace/headrace/internal/lane"
+)
+
 // CarryEagerly makes a store carry wanted chunks forward whenever anything is dead.
 func (c *Config) CarryEagerly() { c.eager = true }
 
@@ -14,3 +22,25 @@ func (c *Config) MergeFan(n int) { c.mergeFan = n }
 
 // SlabsMade returns how many slabs the store has.
 func (s *Store) SlabsMade() int { return int(s.stats.slabs.Load()) }
+
+// DecodeManifest decodes b as a manifest, after putting its checksum right.
+func DecodeManifest(b []byte) {
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	if m, err := decodeManifest("m", b); err == nil {
+		_ = m.eachState(func(lane.Position, ShardID, *state) string { return "" })
+	}
+}
+
+// ForgetFooters makes the next read of each file begin from the bucket.
+func (s *Store) ForgetFooters() {
+	s.blocks.footers.Lock()
+	defer s.blocks.footers.Unlock()
+	clear(s.blocks.footers.m)
+	s.blocks.footers.bytes = 0
+}
+
+// FlushNow flushes everything and waits for it.
+func (s *Store) FlushNow() {
+	_ = s.control(context.Background(), false, func(c *committer) error { c.tier.pressed = true; return nil })
+	_ = s.control(context.Background(), false, func(*committer) error { return nil })
+}

@@ -36,7 +36,7 @@ type merge struct {
 }
 
 // pickMerge returns files that should be merged, nil if there are none.
-func (t *tier) pickMerge() *merge {
+func (t *tier) pickMerge(now record.Millis) *merge {
 	type kind struct {
 		class class
 		level int
@@ -46,7 +46,7 @@ func (t *tier) pickMerge() *merge {
 		if f.busy || f.live == 0 {
 			continue
 		}
-		if f.dead*2 > f.bytes {
+		if f.dead*2 > f.bytes && !f.dying(now) {
 			k := kind{f.class, -1}
 			groups[k] = append(groups[k], f)
 		}
@@ -68,6 +68,14 @@ func (t *tier) pickMerge() *merge {
 		return &merge{class: k.class, inputs: files[:n:n]}
 	}
 	return nil
+}
+
+// dying says that all of a file is about to come of age, so that writing the rest of it anew would
+// save little.
+func (f *file) dying(now record.Millis) bool {
+	age := record.Millis(classes[f.class].age.Milliseconds())
+	left := f.last + age - now
+	return age > 0 && left < age/16 && left > -age/16
 }
 
 func levelOf(size int64) int {

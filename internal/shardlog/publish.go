@@ -230,6 +230,7 @@ func (c *committer) expire(sh *shard, now record.Millis) {
 			n++
 		}
 		c.dropSpans(sh, n)
+		c.countPartial(sh, first)
 	}
 	n := seek(refs, first)
 	if n == 0 {

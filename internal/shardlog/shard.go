@@ -136,6 +136,8 @@ type shard struct {
 		// tail as well. Those below flushed are in files, if they are still kept.
 		spans   []span
 		flushed record.Index
+		// partial is how many bytes of spans[0] are counted as dead already.
+		partial uint64
 		// horizon is what was last read of the block that holds the oldest record.
 		horizon *horizon
 		// frozen, when not 0, stops time for retention while a control change is on its way to

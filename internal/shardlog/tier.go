@@ -221,7 +221,7 @@ func (c *committer) startMerge() bool {
 	if t.merging || t.merged != nil || !t.dirty || c.store.time() < t.mergeAt {
 		return false
 	}
-	m := t.pickMerge()
+	m := t.pickMerge(c.store.time())
 	if m == nil {
 		t.dirty = false
 		return false
@@ -400,6 +400,7 @@ func (c *committer) swap(m *merge) {
 		for n := range in.members {
 			if sh := c.lookup(idOf(in.members[n].Shard)); sh != nil {
 				sh.mu.Lock()
+				c.uncountPartial(sh)
 				sh.mu.spans = slices.DeleteFunc(sh.mu.spans, func(sp span) bool { return sp.file == in })
 				sh.mu.Unlock()
 			}
@@ -432,6 +433,7 @@ func (c *committer) swapShard(m *merge, lo, hi int) {
 	if refs := sh.mu.tail.refs(); len(refs) == 0 || refs[0].first > spans[0].member().First {
 		sh.mu.ctl.first = max(sh.mu.ctl.first, spans[0].member().First)
 	}
+	c.uncountPartial(sh)
 	sh.mu.spans = spans
 	sh.mu.Unlock()
 }
@@ -449,6 +451,10 @@ func sortSpans(spans []span) {
 //
 // REQUIRES: sh.mu held.
 func (c *committer) dropSpans(sh *shard, n int) {
+	if n == 0 {
+		return
+	}
+	c.uncountPartial(sh)
 	for _, sp := range sh.mu.spans[:n] {
 		sp.file.live--
 		sp.file.dead += sp.member().Bytes
@@ -459,6 +465,31 @@ func (c *committer) dropSpans(sh *shard, n int) {
 	}
 	if sh.mu.spans = sh.mu.spans[n:]; len(sh.mu.spans) == 0 {
 		sh.mu.spans, sh.mu.horizon = nil, nil
+	}
+}
+
+// countPartial counts what the trims of a shard have left dead at the front of its first span. Where
+// records come of age it is not worth knowing: the rest of the span follows soon.
+//
+// REQUIRES: sh.mu held.
+func (c *committer) countPartial(sh *shard, first record.Index) {
+	if len(sh.mu.spans) == 0 || sh.mu.spans[0].file.class != 0 {
+		return
+	}
+	f, m := sh.mu.spans[0].file, sh.mu.spans[0].member()
+	if first <= m.First {
+		return
+	}
+	c.uncountPartial(sh)
+	sh.mu.partial = uint64(float64(m.Bytes) * float64(first-m.First) / float64(m.Next-m.First))
+	f.dead += sh.mu.partial
+	c.tier.dirty = c.tier.dirty || f.dead*2 > f.bytes
+}
+
+func (c *committer) uncountPartial(sh *shard) {
+	if sh.mu.partial > 0 {
+		sh.mu.spans[0].file.dead -= sh.mu.partial
+		sh.mu.partial = 0
 	}
 }
 
