@@ -69,9 +69,6 @@ func (r *ring) open(fs vfs.FS, names []string, flag vfs.Flag) (int64, error) {
 		if s.size, err = f.Size(); err != nil {
 			return 0, fmt.Errorf("ask size of segment %s: %w", name, err)
 		}
-		if s.size < minSegmentBytes || s.size%block != 0 {
-			return 0, &CorruptError{File: name, Offset: s.size, Reason: "the file ends where no segment does"}
-		}
 		largest = max(largest, s.size)
 	}
 	return min(largest, evidenceBytes), nil
@@ -200,31 +197,6 @@ func (l *Lane) rewrite(s *segment, e entry) error {
 		return l.fail(fmt.Errorf("sync last group in %s: %w", s.name, err))
 	}
 	return nil
-}
-
-// Check reads a ring that no lane has open to the last byte and changes nothing. The error is
-// ErrCorrupt, with every place found, ErrVersion, or that of the file system. A directory without a
-// ring is one without groups.
-func Check(ctx context.Context, fs vfs.FS) (Recovery, error) {
-	entries, err := fs.List(dir)
-	if errors.Is(err, vfs.ErrNotExist) {
-		return Recovery{Bounds: lane.Bounds{First: 1, Next: 1}}, nil
-	}
-	if err != nil {
-		return Recovery{}, fmt.Errorf("list lane: %w", err)
-	}
-	names, err := segmentNames(entries)
-	if err != nil {
-		return Recovery{}, err
-	}
-	r, err := readRing(ctx, fs, names, vfs.ReadOnly, true)
-	for _, s := range r.all {
-		err = errors.Join(err, s.file.Close())
-	}
-	if err != nil {
-		return Recovery{}, err
-	}
-	return r.recovery(), nil
 }
 
 // recovery says what was found.

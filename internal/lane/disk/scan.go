@@ -42,6 +42,9 @@ const window = 1 << 20
 
 // scanSegment reads the segment, whose file is open. It fills in what the segment holds.
 func scanSegment(ctx context.Context, s *segment, evidence int64) (*scan, error) {
+	if s.size < minSegmentBytes || s.size%block != 0 {
+		return nil, &CorruptError{File: s.name, Offset: s.size, Reason: "the file ends where no segment does"}
+	}
 	c := &scan{s: s, buf: vfs.AlignedBuffer(int(min(s.size, window)))}
 	if err := c.mark(); err != nil {
 		return nil, err
