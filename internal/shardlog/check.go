@@ -242,6 +242,13 @@ func (c *checker) file(ctx context.Context, key string, layout block.Layout, nam
 	if err != nil {
 		return err
 	}
+	head, err := readRange(ctx, c.cfg.Bucket, key, 0, min(block.HeaderSize, layout.Footer), nil)
+	if err != nil {
+		return err
+	}
+	if err := block.CheckHeader(key, layout.ID, head); err != nil {
+		return err
+	}
 	c.out.Files++
 	f := checkedFile{c: c, key: key, footer: footer, block: -1}
 	for n := range footer.Members() {

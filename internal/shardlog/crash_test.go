@@ -284,6 +284,7 @@ func (w *world) recovered() error {
 
 // TestCuts ends the process before and after every call that changes the lane or the bucket.
 func TestCuts(t *testing.T) {
+	t.Parallel()
 	for _, fan := range []int{2, 100} {
 		after := fan == 100
 		for at := 1; ; at++ {
@@ -325,6 +326,7 @@ func (w *world) settle(s *shardlog.Store) {
 
 // TestCutsTwice ends the process that recovers as well.
 func TestCutsTwice(t *testing.T) {
+	t.Parallel()
 	for at := 3; at < 400; at += 9 {
 		for again := 1; again < 8; again++ {
 			w := newWorld(2 + at%3)

@@ -12,6 +12,13 @@
 //	page, err := store.Read(ctx, id, results[0].First, shardlog.Limit{Records: 10_000, Bytes: 10 << 20})
 //	defer page.Release()
 //
+// # Two tiers
+//
+// With Config.Bucket nil everything is in the lane and in memory. With a bucket that holds only the
+// newest records; older ones are in block files (package block), which a manifest names. tier.go
+// says how they get there, flush.go, merge.go and manifest.go do it, blocks.go reads. A page takes
+// from both. docs/format has the layout of both kinds of object.
+//
 // # Layout of a group
 //
 // A group is what one append to the lane makes durable: a header and chunks of many shards. All
@@ -63,6 +70,9 @@
 // acknowledge nothing from then on.
 //
 // # What a lane must hold
+//
+// With a bucket: the groups from the newest manifest's position on, which has every shard's state.
+// What follows is about a store without one.
 //
 // Every control change writes the whole state of its shard, so replaying a lane needs, for each
 // shard, its last whole state, whatever came after it, and the data chunks still wanted. Store

@@ -35,7 +35,8 @@ type Config struct {
 	// Clock gives arrival times and drives retention.
 	Clock clock.Clock
 	// Memory is how many bytes the store may hold before Append answers ErrFull; 0 means
-	// DefaultMemory. Control changes and the store's own housekeeping may go a little above it.
+	// DefaultMemory. With a Bucket it bounds the newest records, flushed ones as a cache among
+	// them; footers and open pages come on top. Control changes and the store's own housekeeping may go a little above it.
 	Memory int64
 	// Sweep is how often the store looks for records that retention lets go; 0 means
 	// DefaultSweep. Readers never wait for it.

@@ -46,6 +46,7 @@ func system(t *testing.T, cfg shardlog.Config, o shardlogtest.Options) shardlogt
 func TestStore(t *testing.T) {
 	f := func(name string, maxGroup int, change func(*shardlog.Config)) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			shardlogtest.Test(t, func(t *testing.T, o shardlogtest.Options) shardlogtest.System {
 				cfg := shardlog.Config{Lane: mem.New(mem.Config{MaxGroup: maxGroup})}
 				change(&cfg)
