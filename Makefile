@@ -37,8 +37,9 @@ models: ## refresh the stored AWS service models; the one step that needs the ne
 	$(GO) run ./internal/gen/awsgen models
 fuzz: ## run every fuzz target for FUZZTIME
 	@grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal | sed -E 's|^(.*)/[^/]+:func (Fuzz[A-Za-z0-9_]+).*|\1 \2|' | while read -r dir target; do echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$dir" </dev/null || exit 1; done
-stress: ## the race target, ten times over
+stress: ## the race target, ten times over, and minutes of kills, power cuts and damage
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=10 -timeout 60m $(RACE:%=./%/...)
+	CRASH_FOR=5m $(GO) test -count=1 -timeout 60m -v ./e2e/crash
 bench: build ## benchmarks of the hot paths, then the scenarios of bench/
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 	$(GO) run ./bench

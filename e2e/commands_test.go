@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -76,10 +77,10 @@ func usage(ts *testscript.TestScript, ok bool, text string) {
 // server [flags]
 //
 // Starts `headrace dev` with the flags on a free port and points the script's AWS clients at it. It
-// is stopped at the script's end, and must then exit with code 0.
+// is stopped at the script's end, and must then exit with code 0. After a sigkill there may be another.
 func server(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
-	usage(ts, !neg && w.server == nil, "server [flags], once")
+	usage(ts, !neg && w.server == nil, "server [flags], one at a time")
 	s, err := binarytest.Launch(binary, args...)
 	ts.Check(err)
 	w.server = s
@@ -90,11 +91,11 @@ func server(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("AWS_REGION", "us-east-1")
 }
 
-// stop
+// halt
 //
-// Is signal and exits in one.
-func stop(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 0, "stop")
+// Is signal and exits in one. (The scripts' own stop ends the script.)
+func halt(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 0, "halt")
 	signal(ts, false, nil)
 	exits(ts, false, nil)
 }
@@ -141,6 +142,18 @@ func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	w.server = nil
 }
 
+// sigkill
+//
+// Ends the server as kill -9 does: it has no time for anything.
+func sigkill(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 0, "sigkill")
+	w := worldOf(ts)
+	s := w.running(ts)
+	w.server = nil
+	ts.Check(s.Signal(os.Kill))
+	_ = s.Wait(patience) // it was killed
+}
+
 // refused
 //
 // Waits until the server takes no connections any more.
@@ -181,12 +194,21 @@ func fails(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // eventually PATTERN arguments
+// eventually -lines N arguments
 //
-// Runs headrace, which must succeed, until its output matches the pattern. The transcript shows the
-// last run.
+// Runs headrace, which must succeed, until its output matches the pattern, or has that many lines.
+// The transcript shows the last run.
 func eventually(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) > 1, "eventually PATTERN arguments")
-	want := pattern(ts, args[0])
+	usage(ts, !neg && len(args) > 1, "eventually PATTERN|-lines N arguments")
+	var enough func([]byte) bool
+	if args[0] == "-lines" {
+		args = args[1:]
+		n, err := strconv.Atoi(args[0])
+		ts.Check(err)
+		enough = func(out []byte) bool { return bytes.Count(out, []byte("\n")) >= n }
+	} else {
+		enough = pattern(ts, args[0]).Match
+	}
 	testpoll.Until(failing{worldOf(ts).tb, ts}, patience, func() bool {
 		cmd := exec.Command(binary, args[1:]...)
 		for _, name := range []string{"HOME", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"} {
@@ -194,7 +216,7 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		out, err := cmd.Output()
 		ts.Check(err)
-		return want.Match(out)
+		return enough(out)
 	}, "output like "+args[0])
 	ts.Check(ts.Exec("headrace", args[1:]...))
 }
@@ -232,7 +254,8 @@ func sampleLog(ts *testscript.TestScript, neg bool, args []string) {
 // pour PIPE [FILE FROM TO]
 //
 // Writes the lines FROM to TO, counted from 1 and both included, of the file into a named pipe, which
-// stays open; without a file it ends the pipe.
+// stays open; without a file it ends the pipe. @OTHER as FROM stands for the line after as many as
+// that file has. A reader that has ended takes no lines, which is no error of this command's.
 func pour(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && (len(args) == 1 || len(args) == 4), "pour PIPE [FILE FROM TO]")
 	w := worldOf(ts)
@@ -248,25 +271,41 @@ func pour(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		w.pipes = map[string]*os.File{args[0]: pipe}
 	}
-	from, err := strconv.Atoi(args[2])
-	ts.Check(err)
+	var from int
+	if other, ok := strings.CutPrefix(args[2], "@"); ok {
+		from = 1 + strings.Count(ts.ReadFile(other), "\n")
+		ts.Logf("from line %d", from)
+	} else {
+		var err error
+		from, err = strconv.Atoi(args[2])
+		ts.Check(err)
+	}
 	to, err := strconv.Atoi(args[3])
 	ts.Check(err)
 	lines := strings.SplitAfter(ts.ReadFile(args[1]), "\n")
 	_, err = pipe.WriteString(strings.Join(lines[from-1:min(to, len(lines))], ""))
+	if errors.Is(err, syscall.EPIPE) {
+		ts.Logf("the reader of %s has ended", args[0])
+		return
+	}
 	ts.Check(err)
 }
 
-// keyorder WANT GOT
+// keyorder [-retried] WANT GOT
 //
 // Compares two files of lines whose first word is a key: each key has the same lines in the same
-// order in both. So nothing was lost, invented, changed or repeated either.
+// order in both. So nothing was lost, invented, changed or repeated either. -retried allows that one
+// call, whose answer was lost, was made again: its lines may be there twice, one after the other.
 func keyOrder(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 2, "keyorder WANT GOT")
+	same := func(want, got string) bool { return want == got }
+	if len(args) > 0 && args[0] == "-retried" {
+		same, args = retried, args[1:]
+	}
+	usage(ts, !neg && len(args) == 2, "keyorder [-retried] WANT GOT")
 	want, got := byKey(ts.ReadFile(args[0])), byKey(ts.ReadFile(args[1]))
 	wrong := 0
 	for key, lines := range want {
-		if got[key] != lines {
+		if !same(lines, got[key]) {
 			wrong++
 			if wrong == 1 {
 				ts.Logf("key %s, want:\n%sgot:\n%s", key, lines, got[key])
@@ -277,6 +316,17 @@ func keyOrder(ts *testscript.TestScript, neg bool, args []string) {
 	if wrong > 0 || len(got) > 0 {
 		ts.Fatalf("%d of %d keys have other lines or another order, %d keys are new", wrong, len(want), len(got))
 	}
+}
+
+// retried says whether got is want but for one run of lines that follows itself.
+func retried(want, got string) bool {
+	w, g := strings.SplitAfter(want, "\n"), strings.SplitAfter(got, "\n")
+	same := 0
+	for same < min(len(w), len(g)) && w[same] == g[same] {
+		same++
+	}
+	extra := len(g) - len(w)
+	return extra >= 0 && same >= extra && slices.Equal(g[same:], w[same-extra:])
 }
 
 // byKey returns the lines of every first word, in order.

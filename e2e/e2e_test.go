@@ -43,10 +43,11 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server":     server,
-			"stop":       stop,
+			"halt":       halt,
 			"signal":     signal,
 			"exits":      exits,
 			"terminate":  terminate,
+			"sigkill":    sigkill,
 			"refused":    refused,
 			"fails":      fails,
 			"eventually": eventually,
