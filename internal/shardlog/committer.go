@@ -85,6 +85,9 @@ func (c *committer) run() {
 	sweep := time.NewTicker(c.store.cfg.Sweep)
 	defer sweep.Stop()
 	var spare []*request
+	if c.tier != nil {
+		c.reclaim() // recovery may have brought more than the memory is meant for
+	}
 	for c.failed == nil {
 		take, down := c.take(spare)
 		spare = take[:0]

@@ -265,6 +265,9 @@ func (w *world) recovered() error {
 		if err != nil {
 			return err
 		}
+		if err := s.Release(ctx, id(0), "nobody"); err != nil && !errors.Is(err, shardlog.ErrNotFound) {
+			return err // it waits for what the committer does first
+		}
 		files, err := w.bucket.List(ctx, "blocks/", "", 1000)
 		if err == nil && len(files) != int(s.Stats().Files) {
 			err = fmt.Errorf("%d block files are stored; the manifest names %d", len(files), s.Stats().Files)

@@ -223,7 +223,4 @@ func (b *Body) finish() {
 	b.blocks, b.members, b.pieces, b.raw, b.scratch = nil, nil, nil, nil, nil
 }
 
-// Empty says that the file holds no record, once all of it has been read.
-func (b *Body) Empty() bool { return len(b.list) == 0 }
-
 var _ io.Reader = (*Body)(nil)
