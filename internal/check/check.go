@@ -179,7 +179,7 @@ func (c *checker) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// openLane reads the write-ahead log.
+// openLane reads the write-ahead log. That it cannot be read is a finding like any other.
 func (c *checker) openLane(ctx context.Context) error {
 	r, err := lanedisk.OpenReader(ctx, c.fs)
 	switch {
@@ -191,17 +191,12 @@ func (c *checker) openLane(ctx context.Context) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, lanedisk.ErrCorrupt):
-		c.addLane(err)
-		return nil
-	case errors.Is(err, lanedisk.ErrVersion):
-		c.add(walDir, 0, err.Error())
-		return nil
 	}
-	return err
+	c.addLane(err)
+	return nil
 }
 
-// addLane takes every place out of an error about damaged segments.
+// addLane takes every place out of an error about segments.
 func (c *checker) addLane(err error) {
 	var one *lanedisk.CorruptError
 	switch e := err.(type) {

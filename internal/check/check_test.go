@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -22,13 +23,15 @@ import (
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/testpoll"
+	"github.com/headrace/headrace/internal/vfs"
+	"github.com/headrace/headrace/internal/vfs/memfs"
 	"github.com/headrace/headrace/internal/vfs/osfs"
 )
 
 // run is a server's engines on a directory, put together as package server does.
 type run struct {
 	t    testing.TB
-	fs   *osfs.FS
+	fs   vfs.FS
 	lane *lanedisk.Lane
 	log  *shardlog.Store
 	rows *coordinatordisk.Coordinator
@@ -42,19 +45,24 @@ const (
 
 func start(t testing.TB, path string) *run {
 	t.Helper()
+	disk, err := osfs.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startOn(t, disk)
+}
+
+func startOn(t testing.TB, disk vfs.FS) *run {
+	t.Helper()
 	ctx := t.Context()
-	r := &run{t: t}
-	var err error
+	r := &run{t: t, fs: disk}
+	lock, err := r.fs.Lock(lockFile)
 	must := func() {
 		if t.Helper(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r.fs, err = osfs.Open(path)
 	must()
-	lock, err := r.fs.Lock(lockFile)
-	must()
-	r.t.Cleanup(func() { _ = lock.Close() })
 	r.lane, err = lanedisk.Open(ctx, r.fs, lanedisk.Config{Segments: segments, SegmentBytes: segmentBytes})
 	must()
 	bucket, err := dir.Open(r.fs, blocks, clock.System{})
@@ -78,7 +86,11 @@ func start(t testing.TB, path string) *run {
 
 func (r *run) stop() {
 	r.t.Helper()
-	if err := errors.Join(r.rows.Close(), r.log.Close(), r.lane.Close(), r.fs.Close()); err != nil {
+	err := errors.Join(r.rows.Close(), r.log.Close(), r.lane.Close())
+	if disk, ok := r.fs.(io.Closer); ok {
+		err = errors.Join(err, disk.Close())
+	}
+	if err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -398,6 +410,31 @@ func TestTheLaneOfAnotherTime(t *testing.T) {
 	f(state, "state/journal+/")
 }
 
+// TestPowerCuts cuts the power while engines run: what is left is no damage.
+func TestPowerCuts(t *testing.T) {
+	disk := memfs.New()
+	r := startOn(t, disk)
+	files, objects := 0, 0
+	for seed := range uint64(40) {
+		r.fill(20)
+		clone := disk.CrashClone(rand.New(rand.NewPCG(seed, 1)))
+		for range 2 {
+			c := &checker{fs: readOnly{clone}, sound: true, found: func(f Finding) { t.Errorf("power cut of seed %d: %v", seed, f) }}
+			if err := c.run(t.Context()); err != nil {
+				t.Fatalf("power cut of seed %d: %v", seed, err)
+			}
+			files, objects = max(files, c.report.BlockFiles), max(objects, c.report.Objects)
+			if seed%10 == 0 {
+				startOn(t, clone).stop()
+			}
+		}
+	}
+	r.stop()
+	if files < 2 || objects < files+2 {
+		t.Errorf("at most %d block files and %d objects were read", files, objects)
+	}
+}
+
 // TestGroups damages what a group says, under checksums that are right.
 func TestGroups(t *testing.T) {
 	path := t.TempDir()
@@ -413,7 +450,7 @@ func TestGroups(t *testing.T) {
 	if err := r.lane.Append(t.Context(), b.Next, []byte{1, 0, 0, 0, 1, 0, 0, 0, 9}); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(r.lane.Close(), r.fs.Close()); err != nil {
+	if err := r.lane.Close(); err != nil {
 		t.Fatal(err)
 	}
 	found, _ := check(t, path)

@@ -6,42 +6,56 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/headrace/headrace/internal/testpoll"
 	"github.com/headrace/headrace/internal/vfs/osfs"
 )
 
 // served makes a data directory by running the real server on it: a stream of 2 shards with the
-// lines of text, if there are any. It returns what headrace printed.
+// lines of text, which are enough to be moved to block files.
 func served(t *testing.T, data, text string) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
+	ready, done := make(chan net.Addr, 1), make(chan int, 1)
 	var out, stderr strings.Builder
 	app := newApp(&out, &stderr, newFake(1))
-	app.Connect = connect
-	app.Environ = []string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION=us-east-1"}
 	app.Serve = func(ctx context.Context, s Service) error {
-		ready := s.Ready
-		s.Ready = func(addr net.Addr) {
-			ready(addr)
-			go func() {
-				defer stop()
-				client := newApp(new(strings.Builder), new(strings.Builder), newFake(1))
-				client.Environ, client.Connect, client.In = app.Environ, connect, strings.NewReader(text)
-				for _, args := range [][]string{{"create", "clicks", "--shards", "2", "--wait"}, {"put", "clicks"}} {
-					if code := client.Run(ctx, append(append([]string{"stream"}, args...), "--endpoint", endpointURL(addr.String()))); code != 0 {
-						t.Errorf("stream %q: exit code %d, %s", args, code, client.Err)
-					}
-				}
-			}()
-		}
+		s.Ready = func(addr net.Addr) { ready <- addr }
 		return run(ctx, s)
 	}
-	if code := app.Run(ctx, []string{"dev", "--data", data, "--listen", "127.0.0.1:0", "--wal-size", "32MiB", "--memory", "64MiB"}); code != 0 {
-		t.Fatalf("dev --data: exit code %d, %s", code, &stderr)
+	go func() {
+		done <- app.Run(ctx, []string{"dev", "--data", data, "--listen", "127.0.0.1:0", "--wal-size", "32MiB", "--memory", "64MiB"})
+	}()
+	defer func() {
+		stop()
+		if code := <-done; code != 0 {
+			t.Fatalf("dev --data: exit code %d, %s", code, &stderr)
+		}
+	}()
+	var addr net.Addr
+	select {
+	case addr = <-ready:
+	case code := <-done:
+		done <- code
+		return
 	}
+	for _, args := range [][]string{{"create", "clicks", "--shards", "2", "--wait"}, {"put", "clicks"}} {
+		var said strings.Builder
+		client := newApp(new(strings.Builder), &said, newFake(1))
+		client.Connect, client.In = connect, strings.NewReader(text)
+		client.Environ = []string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION=us-east-1"}
+		if code := client.Run(ctx, append(append([]string{"stream"}, args...), "--endpoint", endpointURL(addr.String()))); code != 0 {
+			t.Errorf("stream %q: exit code %d, %s", args, code, &said)
+		}
+	}
+	testpoll.Until(t, 10*time.Second, func() bool {
+		names, _ := filepath.Glob(filepath.Join(data, "blocks", "manifest+", "*"))
+		return len(names) > 0
+	}, "a manifest")
 }
 
 func TestCheck(t *testing.T) {
@@ -56,12 +70,11 @@ func TestCheck(t *testing.T) {
 	}
 	_, stderr := f(ExitUsage)
 	printed := "=== missing\n" + stderr
-	served(t, data, strings.Repeat("a line of some length\n", 1000))
+	served(t, data, strings.Repeat(strings.Repeat("text ", 180<<10)+"\n", 18))
 	out, _ := f(ExitOK)
-	head, _, _ := strings.Cut(out, "\n")
-	printed += "=== sound\n" + head + "\n"
+	printed += "=== sound\n" + regexp.MustCompile(`\d+`).ReplaceAllString(out, "N")
 	var report checkReport
-	if out, _ = f(ExitOK, "-o", "json"); json.Unmarshal([]byte(out), &report) != nil || !report.Sound || report.Findings == nil || report.Read.Shards != 3 || report.Read.Segments < 2 {
+	if out, _ = f(ExitOK, "-o", "json"); json.Unmarshal([]byte(out), &report) != nil || !report.Sound || report.Findings == nil || report.Read.Shards != 3 || report.Read.Segments < 2 || report.Read.BlockFiles == 0 {
 		t.Errorf("got %s", out)
 	}
 	disk, err := osfs.Open(data)
@@ -88,6 +101,7 @@ func TestCheck(t *testing.T) {
 	out, stderr = f(ExitFailure)
 	printed += "=== damaged\n" + out + stderr
 	out, _ = f(ExitFailure, "-o", "json")
-	printed += "=== damaged -o json\n" + out
+	findings, _, _ := strings.Cut(out, `  "Read"`)
+	printed += "=== damaged -o json\n" + findings
 	golden(t, "check.txt", printed)
 }
