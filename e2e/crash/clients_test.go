@@ -55,20 +55,27 @@ func size(rng *rand.Rand) int {
 	}
 }
 
-// largest is the size of the largest record written.
-const largest = 3 << 20
+// largest is the size of the largest record in a batch, and huge of one that is put alone: no file of
+// the small log holds it.
+const (
+	largest = 3 << 20
+	huge    = 9 << 20
+)
 
-// next names a record and notes it.
-func (wr *writer) next(l *ledger) (key string, data []byte) {
+// next names a record of n bytes and notes it.
+func (wr *writer) next(l *ledger, n int) (key string, data []byte) {
 	wr.sent++
 	key = fmt.Sprintf("%s.%d", wr.name, wr.sent)
-	n := size(wr.rng)
 	l.sending(key, n)
 	return key, content(nil, key, n)
 }
 
 func (wr *writer) single(ctx context.Context, l *ledger) error {
-	key, data := wr.next(l)
+	n := size(wr.rng)
+	if wr.rng.IntN(100) == 0 {
+		n = huge - wr.rng.IntN(1<<20)
+	}
+	key, data := wr.next(l, n)
 	var out put
 	err := wr.w.client.call(ctx, "PutRecord", fields{"StreamName": l.stream, "PartitionKey": key, "Data": data}, &out)
 	if refusedAs(err) {
@@ -85,7 +92,7 @@ func (wr *writer) batch(ctx context.Context, l *ledger) error {
 	var records []fields
 	bytes := 0
 	for range 1 + wr.rng.IntN(50) {
-		key, data := wr.next(l)
+		key, data := wr.next(l, size(wr.rng))
 		keys = append(keys, key)
 		records = append(records, fields{"PartitionKey": key, "Data": data})
 		if bytes += len(data); bytes > 6<<20 {

@@ -84,5 +84,5 @@ func sigkill(tb testing.TB) func(*binarytest.Server) {
 // restart, and all else that was acknowledged.
 func TestKill(t *testing.T) {
 	w := newWorld(t, seed(t), filepath.Join(t.TempDir(), "data"), sigkill(t))
-	w.run(span(t, 14*time.Second), 1500*time.Millisecond)
+	w.run(span(t, 10*time.Second), 1500*time.Millisecond)
 }

@@ -68,8 +68,10 @@ func TestFull(t *testing.T) {
 			t.Logf("%d records, %d MiB", records, bytes>>20)
 		})
 	}
-	f("tmpfs", func(tb testing.TB) string { return newTmpfs(tb, "160m") }, 80<<20)
-	f("ext4", func(tb testing.TB) string { return newImage(tb, 192<<20, "").at }, 80<<20)
+	f("tmpfs", func(tb testing.TB) string { return newTmpfs(tb, "96m") }, 32<<20)
+	if !testing.Short() {
+		f("ext4", func(tb testing.TB) string { return newImage(tb, 128<<20, "").at }, 40<<20)
+	}
 }
 
 // fill puts records until the server has throttled all puts for a time. It must not end, nor answer
