@@ -477,6 +477,20 @@ func TestPowerCuts(t *testing.T) {
 	}
 }
 
+// TestCoordinatorGone drops the log that a server cannot be without.
+func TestCoordinatorGone(t *testing.T) {
+	disk := memfs.New()
+	r := startOn(t, disk)
+	r.fill(3)
+	if err := r.log.Drop(t.Context(), []shardlog.ShardID{coordinatorShard}); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	if found := checkOn(t, disk); len(found) != 1 || found[0].File != walDir {
+		t.Errorf("found %v, want one thing in %s", found, walDir)
+	}
+}
+
 // TestGroups damages what a group says, under checksums that are right.
 func TestGroups(t *testing.T) {
 	path := t.TempDir()
