@@ -314,17 +314,21 @@ func TestCuts(t *testing.T) {
 	}
 }
 
-// settle finds out what became of the operations that were cut short.
-func (w *world) settle(s *shardlog.Store) {
+// settle finds out what became of the operations that were cut short, if the store still answers.
+func (w *world) settle(s *shardlog.Store) error {
 	for n, sh := range w.shards {
 		b, err := s.Bounds(ctx, id(n))
-		if errors.Is(err, shardlog.ErrNotFound) {
+		switch {
+		case errors.Is(err, shardlog.ErrNotFound):
 			delete(w.shards, n)
-		} else if int(b.Next) > len(sh.data)+1 {
+		case err != nil:
+			return err // the process is gone already
+		case int(b.Next) > len(sh.data)+1:
 			sh.data, sh.maybe = append(sh.data, sh.maybe...), nil
 			sh.sequence++
 		}
 	}
+	return nil
 }
 
 // TestCutsTwice ends the process that recovers as well.
@@ -339,8 +343,9 @@ func TestCutsTwice(t *testing.T) {
 				_ = s.Close()
 			}
 			if s, err = shardlog.Open(ctx, w.config(&cutter{at: again, after: again%2 == 0})); err == nil {
-				w.settle(s)
-				_ = w.append(s, 0, 2, 100)
+				if w.settle(s) == nil {
+					_ = w.append(s, 0, 2, 100)
+				}
 				_ = s.Close()
 			}
 			if err := w.recovered(); err != nil {
@@ -412,6 +417,7 @@ func TestLiesAreCaught(t *testing.T) {
 	corrupt := shardlog.ErrCorrupt
 	f("no manifest", corrupt, once("manifest/", 0, nothing))
 	f("no file", corrupt, once("blocks/1d", 0, nothing))
+	f("a file that no manifest names", corrupt, once("manifest/", 0, shardlog.WithoutFile))
 	f("empty files", corrupt, once("blocks/", 0, func([]byte) []byte { return []byte{} }))
 	f("short files", corrupt, once("blocks/", 0, func(b []byte) []byte { return b[:len(b)-1] }))
 	f("a flipped bit in every block", corrupt, once("blocks/", 0, flip(func(int) int { return 40 })))

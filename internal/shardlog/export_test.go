@@ -44,3 +44,13 @@ func (s *Store) FlushNow() {
 	_ = s.control(context.Background(), false, func(c *committer) error { c.tier.pressed = true; return nil })
 	_ = s.control(context.Background(), false, func(*committer) error { return nil })
 }
+
+// WithoutFile returns a manifest that names all files of another but the first.
+func WithoutFile(b []byte) []byte {
+	m, err := decodeManifest("m", b)
+	if err != nil || len(m.files) == 0 {
+		return b
+	}
+	m.files = m.files[1:]
+	return m.encode()
+}

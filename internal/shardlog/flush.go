@@ -210,6 +210,7 @@ func (t *tier) run(ctx context.Context, j *job) outcome {
 	if o.err == nil {
 		m := j.manifest
 		m.files = append(slices.Clip(m.files), o.files...)
+		m.states = t.raiseFirsts(m.states)
 		m.time, m.nextFile = record.Millis(t.store.now.Load()), t.nextFile.Load()+1
 		o.err = m.put(ctx, t.store.cfg.Bucket)
 		o.fatal = o.err != nil && !errors.Is(o.err, objectstore.ErrFull) && ctx.Err() == nil
@@ -223,6 +224,26 @@ func (t *tier) run(ctx context.Context, j *job) outcome {
 		o.files = nil
 	}
 	return o
+}
+
+// raiseFirsts returns the states with the oldest records that the shards keep by now: files without
+// what comes before them may have been chosen since the states were taken. So a start can tell what
+// was let go from what is lost.
+func (t *tier) raiseFirsts(states []byte) []byte {
+	states = slices.Clone(states)
+	le := binary.LittleEndian
+	for rest := states; len(rest) > 0; {
+		ch, wrong := decodeChunk(rest[8:])
+		if wrong != "" {
+			return states // restore will say so
+		}
+		if first, ok := t.keptFrom(ch.id, le.Uint64(rest)); ok {
+			next := record.Index(le.Uint64(ch.body))
+			le.PutUint64(rest[8+24:], uint64(max(ch.first, min(first, next))))
+		}
+		rest = rest[8+ch.size:]
+	}
+	return states
 }
 
 // deleteAll deletes objects and returns those that are still there.

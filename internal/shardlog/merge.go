@@ -187,16 +187,21 @@ func (fs *fileSource) open(ctx context.Context, it *wanted) (err error) {
 
 // wanted says whether a shard wants something of a member, and from which index on.
 func (t *tier) wanted(m *block.Member) (from record.Index, ok bool) {
+	from, ok = t.keptFrom(idOf(m.Shard), m.Born)
+	return from, ok && from < m.Next
+}
+
+// keptFrom returns the index before which a shard has let go of everything, false if there is no such
+// shard.
+func (t *tier) keptFrom(id ShardID, born uint64) (record.Index, bool) {
 	s := t.store
 	s.shards.RLock()
-	sh := s.shards.m[idOf(m.Shard)]
+	sh := s.shards.m[id]
 	s.shards.RUnlock()
-	if sh == nil || uint64(sh.born) != m.Born {
+	if sh == nil || uint64(sh.born) != born {
 		return 0, false
 	}
-	now := s.time()
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	from = sh.firstAt(now)
-	return from, !sh.mu.dropped && from < m.Next
+	return sh.mu.ctl.first, !sh.mu.dropped
 }

@@ -232,6 +232,9 @@ func (c *committer) expire(sh *shard, now record.Millis) {
 		c.dropSpans(sh, n)
 		c.countPartial(sh, first)
 	}
+	if c.tier != nil {
+		sh.mu.ctl.first = max(sh.mu.ctl.first, first) // whatever is held begins here
+	}
 	n := seek(refs, first)
 	if n == 0 {
 		return

@@ -293,7 +293,7 @@ func (rp *replay) cut(sh *shard) error {
 		k--
 		next = min(next, spans[k].member().First)
 	}
-	if rp.c.restored && sh.firstAt(rp.c.store.time()) < next {
+	if rp.c.restored && sh.mu.ctl.first < next {
 		return fmt.Errorf("recover shard %d of stream %d: neither the lane nor a file holds the records before %d: %w", sh.id.Shard, sh.id.Stream, next, ErrCorrupt)
 	}
 	for i := range refs[:n] {
