@@ -85,7 +85,7 @@ func openDisk(ctx context.Context, cfg Config, sys *system, log shardlog.Config,
 	if log.Bucket, err = dir.Open(fs, blocksDir, log.Clock); err != nil {
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
 	}
-	log.Lane, log.LaneBytes = lane, int64(ring.Segments)*ring.SegmentBytes
+	log.Lane, log.LaneBytes = lane, lane.Capacity()
 	store, err := shardlog.Open(ctx, log)
 	if err != nil {
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)

@@ -332,6 +332,18 @@ func (l *Lane) fail(err error) error {
 // MaxGroup implements lane.Lane.
 func (l *Lane) MaxGroup() int { return l.cfg.MaxGroup }
 
+// Capacity is the size in bytes of the ring's files, those included that are still being made. It may
+// differ from what Config asks for, because files that exist keep their size.
+func (l *Lane) Capacity() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := int64(max(0, l.cfg.Segments-len(l.mu.all))) * l.cfg.SegmentBytes
+	for _, s := range l.mu.all {
+		n += s.size
+	}
+	return n
+}
+
 // Bounds implements lane.Lane.
 func (l *Lane) Bounds(ctx context.Context) (lane.Bounds, error) {
 	if err := ctx.Err(); err != nil {

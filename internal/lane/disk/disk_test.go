@@ -353,3 +353,23 @@ func TestOpenCancelled(t *testing.T) {
 	wantHeld(t, l, 1, 4, 100)
 	mustClose(t, l)
 }
+
+// TestCapacity shows that files that exist count as they are, and files to come as configured.
+func TestCapacity(t *testing.T) {
+	fs := memfs.New()
+	f := func(cfg Config, want int64) {
+		t.Helper()
+		l, err := Open(t.Context(), fs, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := l.Capacity(); got != want {
+			t.Errorf("with %d files of %d bytes the ring has %d bytes; want %d", cfg.Segments, cfg.SegmentBytes, got, want)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f(Config{Segments: 2, SegmentBytes: 64 << 10}, 128<<10)
+	f(Config{Segments: 4, SegmentBytes: 1 << 20, Ready: 2}, 128<<10+2<<20)
+}
