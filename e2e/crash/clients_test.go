@@ -262,7 +262,7 @@ func (s *settler) run(ctx context.Context) {
 		switch s.rng.IntN(3) {
 		case 0:
 			err = change(&l.tag, fmt.Sprintf("%d.%d", s.w.lives, n), func(v string) error {
-				return s.w.client.call(ctx, "AddTagsToStream", fields{"StreamName": l.stream, "Tags": map[string]string{"t": v}}, nil)
+				return s.w.client.call(ctx, "AddTagsToStream", fields{"StreamName": l.stream, "Tags": tagged(v)}, nil)
 			})
 		case 1:
 			hours := 24 + s.rng.IntN(100)
@@ -283,6 +283,16 @@ func (s *settler) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// tagged is as many and as large tags as a stream takes, which all tell the value: a call changes all
+// or none, and enough calls make the coordinator store its state.
+func tagged(v string) map[string]string {
+	tags := map[string]string{}
+	for i := range 50 {
+		tags[fmt.Sprintf("%0128d", i)] = fmt.Sprintf("%256s", v)
+	}
+	return tags
 }
 
 // change makes a call that sets a value. What is refused has not happened.
