@@ -52,9 +52,9 @@ type Bucket struct {
 	// temps counts the temporary files.
 	temps atomic.Uint64
 	// failed is set once a directory could not be synced.
-	failed atomic.Pointer[error]
-	// buffers are *[]byte for batchBlocks blocks.
-	buffers sync.Pool
+	failed  atomic.Pointer[error]
+	buffers sync.Pool // *[]byte for batchBlocks blocks
+	writers sync.Pool // *writer
 
 	mu struct {
 		sync.Mutex
@@ -70,6 +70,7 @@ type Bucket struct {
 func Open(fs vfs.FS, dir string, c clock.Clock) (*Bucket, error) {
 	b := &Bucket{fs: fs, dir: dir, clock: c}
 	b.buffers.New = func() any { return new([]byte) }
+	b.writers.New = func() any { return newWriter() }
 	b.mu.durable = map[string]bool{".": true}
 	if err := b.ensure(dir); err != nil {
 		return nil, fmt.Errorf("open bucket: %w", err)
@@ -150,50 +151,14 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader) (objectsto
 
 // write makes the temporary file, whole and synced.
 func (b *Bucket) write(temp, key string, body io.Reader) (h header, err error) {
-	f, err := b.fs.Open(temp, vfs.Create|vfs.Exclusive)
+	f, err := b.fs.Open(temp, vfs.Create|vfs.Exclusive|vfs.Direct)
 	if err != nil {
 		return header{}, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	h = header{key: key}
-	if h.size, err = b.writeBlocks(f, headerBytes(key), body); err != nil {
-		return header{}, err
-	}
-	h.modified = b.clock.Now().UnixNano()
-	if _, err = f.WriteAt(h.append(nil), 0); err != nil {
-		return header{}, err
-	}
-	return h, f.Sync()
-}
-
-// writeBlocks writes everything body yields as blocks from offset at, and returns how much it was.
-func (b *Bucket) writeBlocks(f vfs.File, at int64, body io.Reader) (size int64, err error) {
-	buf := b.buffers.Get().(*[]byte)
-	defer b.buffers.Put(buf)
-	if cap(*buf) < batchBlocks*strideBytes {
-		*buf = make([]byte, 0, batchBlocks*strideBytes)
-	}
-	batch := (*buf)[:0]
-	for number, more := int64(0), true; more; number++ {
-		block := batch[len(batch) : len(batch)+blockBytes]
-		n, err := io.ReadFull(body, block)
-		more = err == nil
-		if !more && err != io.EOF && err != io.ErrUnexpectedEOF {
-			return 0, fmt.Errorf("read object body: %w", err)
-		}
-		if n > 0 {
-			batch = batch[:len(batch)+len(appendChecksum(block[:n], number))]
-			size += int64(n)
-		}
-		if len(batch) == cap(batch) || !more {
-			if _, err := f.WriteAt(batch, at); err != nil {
-				return 0, err
-			}
-			at += int64(len(batch))
-			batch = batch[:0]
-		}
-	}
-	return size, nil
+	w := b.writers.Get().(*writer)
+	defer b.writers.Put(w)
+	return w.write(f, key, body, func() int64 { return b.clock.Now().UnixNano() })
 }
 
 // Get implements objectstore.Bucket.

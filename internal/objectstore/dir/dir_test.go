@@ -359,8 +359,8 @@ func TestCalls(t *testing.T) {
 		}
 	}
 	// Open, a write for each 256 KiB, the header, Sync, Close, Rename, SyncDir.
-	f("Put of 256 KiB", 8, func() { put(t, b, "a/b", content(1, batchBlocks*blockBytes)) })
-	f("Put of 256 KiB + 1", 8, func() { put(t, b, "a/b", content(1, batchBlocks*blockBytes+1)) })
+	f("Put of 256 KiB", 7, func() { put(t, b, "a/b", content(1, batchBlocks*blockBytes)) })
+	f("Put of 256 KiB + 1", 7, func() { put(t, b, "a/b", content(1, batchBlocks*blockBytes+1)) })
 	// Open, Size, the header, a read for each 256 KiB, Close.
 	f("Get of one block", 5, func() { get(t, b, "a/b", 5, 10) })
 	f("Get of all", 6, func() { get(t, b, "a/b", 0, -1) })

@@ -10,7 +10,7 @@ import (
 	"github.com/headrace/headrace/internal/vfs"
 )
 
-// batchBlocks is how many blocks are read or written in one call.
+// batchBlocks is how many blocks are read in one call.
 const batchBlocks = 4
 
 // openObject opens the object's file and reads its header.
