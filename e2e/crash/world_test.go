@@ -316,11 +316,11 @@ func (w *world) files(kind string) []string {
 // dice returns choices of their own for one client.
 func (w *world) dice() *rand.Rand { return rand.New(rand.NewPCG(w.rng.Uint64(), 0)) }
 
-// strain says whether a change of a stream failed inside, which it does while the log has no room,
-// and counts that. It has not happened then.
+// strain says whether a change of a stream was throttled, which it is while the log has no room, and
+// counts that. It has not happened then.
 func (w *world) strain(err error) bool {
 	var r *refusal
-	if !errors.As(err, &r) || r.status < 500 || w.ending.Load() {
+	if !errors.As(err, &r) || r.Type != "LimitExceededException" || w.ending.Load() {
 		return false
 	}
 	w.strained.Add(1)

@@ -101,7 +101,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	defer func() { err = errors.Join(err, system.close()) }()
+	defer func() {
+		// After a failure everything closes with it once more; the cause is enough.
+		if closed := system.close(); err == nil {
+			err = closed
+		}
+	}()
 	return serve(ctx, cfg, system, listener)
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
 )
@@ -257,4 +258,25 @@ func TestPutMeetsDeletion(t *testing.T) {
 	hooked.before = func() { w.must(w.DeleteStream(t.Context(), home, ref)) }
 	_, err := w.PutAll(t.Context(), home, ref, []record.Entry{{PartitionKey: "a"}, {PartitionKey: "b"}}, nil)
 	refused(t, err, NotFound, "Stream mill under account 123456789012 not found.")
+}
+
+// fullCoordinator has no room for another row.
+type fullCoordinator struct{ coordinator.Coordinator }
+
+func (fullCoordinator) Put(context.Context, string, []byte, coordinator.Version) (coordinator.Version, error) {
+	return 0, fmt.Errorf("append to journal: %w", shardlog.ErrFull)
+}
+
+// TestChangeFindsNoRoom shows that a full log throttles changes of streams, and that nothing changed.
+func TestChangeFindsNoRoom(t *testing.T) {
+	w := newWorld(t, 0, Caps{})
+	ref := w.create("mill", 1)
+	w.cfg.Coordinator = fullCoordinator{w.cfg.Coordinator}
+	w.restart()
+	const message = "Rate exceeded for stream mill under account 123456789012."
+	refused(t, w.SplitShard(t.Context(), home, ref, "0", "2"), LimitExceeded, message)
+	refused(t, w.IncreaseRetention(t.Context(), home, ref, 48), LimitExceeded, message)
+	if d, err := w.DescribeStreamSummary(home, ref); err != nil || d.Status != Active || d.OpenShards != 1 || d.RetentionHours != 24 {
+		t.Errorf("the stream is %+v, %v; want it unchanged", d, err)
+	}
 }

@@ -387,9 +387,13 @@ func (s *Streams) logs(e *entry) []shardlog.ShardID {
 	return logs
 }
 
-// writeStream writes a stream's row over version expect and makes it known.
+// writeStream writes a stream's row over version expect and makes it known. A coordinator that has no
+// room for it throttles the caller: nothing changed, and there will be room again.
 func (s *Streams) writeStream(ctx context.Context, row *streamRow, expect coordinator.Version) error {
 	version, err := s.cfg.Coordinator.Put(ctx, row.key(), encodeRow(row), expect)
+	if errors.Is(err, shardlog.ErrFull) {
+		return refuse(LimitExceeded, "Rate exceeded for stream %s under account %s.", row.Name, row.Account)
+	}
 	if err != nil {
 		return fmt.Errorf("write row %s: %w", row.key(), err)
 	}
