@@ -126,8 +126,11 @@ func (a *App) putLines(ctx context.Context, p *putter, o putOptions, in io.Reade
 	shown := a.Clock.Now()
 	for n := 1; ; n++ {
 		line, more, err := l.next(ctx, func() error { return p.flush(ctx) })
-		if err != nil {
+		if err != nil && err == context.Cause(ctx) {
 			return failed("put records to stream "+p.stream, err)
+		}
+		if err != nil {
+			return err // flush has said what it was doing
 		}
 		if !more {
 			break
