@@ -72,6 +72,8 @@ func TestCheck(t *testing.T) {
 	printed := "=== missing\n" + stderr
 	served(t, data, strings.Repeat(strings.Repeat("text ", 180<<10)+"\n", 18))
 	out, _ := f(ExitOK)
+	// How much the log still holds depends on when the last flush was.
+	out = strings.ReplaceAll(out, "no groups", "groups 0 to 0")
 	printed += "=== sound\n" + regexp.MustCompile(`\d+`).ReplaceAllString(out, "N")
 	var report checkReport
 	if out, _ = f(ExitOK, "-o", "json"); json.Unmarshal([]byte(out), &report) != nil || !report.Sound || report.Findings == nil || report.Read.Shards != 3 || report.Read.Segments < 2 || report.Read.BlockFiles == 0 {
