@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -242,10 +243,15 @@ func flip(t *testing.T, name string, rng *rand.Rand) int64 {
 	return at
 }
 
+// startLimit is how long a start that must fail may take.
+const startLimit = 20 * time.Second
+
 // refuses expects a start on the directory to fail with one line that has all the texts in it.
 func refuses(t *testing.T, dir string, texts ...string) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), program, append([]string{"dev", "--listen", "127.0.0.1:0", "--data", dir}, small...)...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program, append([]string{"dev", "--listen", "127.0.0.1:0", "--data", dir}, small...)...).CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
 		t.Errorf("started on %s: %v; want exit code 1\n%s", dir, err, out)
@@ -302,8 +308,10 @@ func (base *world) newer(t *testing.T) {
 		refuses(t, w.dir, filepath.Base(name), "version")
 	}
 	f(filepath.Join(base.dir, "wal", "002.wal"), 4, 124)
-	for _, kind := range []string{"blocks", "state"} {
-		object := base.files(kind)[0]
+	// The newest of each: a start reads those. What no manifest names is removed unread.
+	for _, kind := range []string{filepath.Join("blocks", "manifest+"), "state"} {
+		files := base.files(kind)
+		object := files[len(files)-1]
 		b, err := os.ReadFile(object)
 		if err != nil {
 			t.Fatal(err)
