@@ -265,10 +265,10 @@ func TestSnapshotAndLogMustFit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.bucket.Put(t.Context(), w.journal.key(30), body); err != nil {
+		if _, err := w.bucket.Put(t.Context(), w.journal.key(40), body); err != nil {
 			t.Error(err)
 		}
-	}, "00000030", "something else")
+	}, "00000040", "something else")
 	f("not a snapshot's key", func(t *testing.T, w *world) {
 		if _, err := w.bucket.Put(t.Context(), "journal/test/x", strings.NewReader("")); err != nil {
 			t.Error(err)
