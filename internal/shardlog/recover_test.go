@@ -2,6 +2,7 @@ package shardlog_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -105,6 +106,48 @@ func TestRecoverPrefixes(t *testing.T) {
 	if spans < 3 {
 		t.Errorf("%d prefixes end before or within the span; want at least 3", spans)
 	}
+}
+
+// overtaken is a lane whose former owner trims it while a new one is already reading.
+type overtaken struct {
+	lane.Lane
+	trims []lane.Position // one before each of the first reads
+}
+
+func (l *overtaken) Read(ctx context.Context, from lane.Position, maxBytes int) ([]lane.Group, error) {
+	if len(l.trims) > 0 {
+		if err := l.Lane.TrimTo(ctx, l.trims[0]); err != nil {
+			return nil, err
+		}
+		l.trims = l.trims[1:]
+	}
+	return l.Lane.Read(ctx, from, 1) // one group at a time
+}
+
+// untrimmed is a lane that keeps what it may forget.
+type untrimmed struct{ lane.Lane }
+
+func (untrimmed) TrimTo(context.Context, lane.Position) error { return nil }
+
+// TestRecoverWhileTrimmed recovers while the former owner, who does not know yet that it is fenced,
+// trims what it has dropped: before the first read, and in the middle of the replay.
+func TestRecoverWhileTrimmed(t *testing.T) {
+	l := mem.New(mem.Config{})
+	old := open(t, shardlog.Config{Lane: untrimmed{l}})
+	openShards(t, old, 1, day)
+	for range 5 {
+		put(t, old, batch(0, 10, 100))
+	}
+	if err := old.Drop(ctx, []shardlog.ShardID{id(0)}); err != nil {
+		t.Fatal(err)
+	}
+	all := groups(t, l)
+	wanted := all[len(all)-1].Position + 1
+	openShards(t, old, 2, day)
+	put(t, old, batch(1, 3, 100))
+	s := open(t, shardlog.Config{Lane: &overtaken{Lane: l, trims: []lane.Position{2, 2, 4, 4, wanted}}})
+	wantNext(t, s, 0, 1)
+	wantNext(t, s, 1, 4)
 }
 
 // TestRecoverIsStable recovers twice and expects the same pages and bounds.

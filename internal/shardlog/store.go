@@ -2,6 +2,7 @@ package shardlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -160,16 +161,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.FlushAge == 0 {
 		cfg.FlushAge = DefaultFlushAge
 	}
-	s := &Store{cfg: cfg, maxGroup: min(cfg.Lane.MaxGroup(), maxChunk), wakeup: make(chan struct{}, 1), stopped: make(chan struct{})}
-	if s.maxGroup < minGroup {
-		return nil, fmt.Errorf("open shard logs: the lane's groups are limited to %d bytes, which is less than %d", s.maxGroup, minGroup)
+	if n := cfg.Lane.MaxGroup(); n < minGroup {
+		return nil, fmt.Errorf("open shard logs: the lane's groups are limited to %d bytes, which is less than %d", n, minGroup)
 	}
-	s.shards.m = make(map[ShardID]*shard)
-	c := &committer{store: s, opening: make(map[ShardID]*shard), slabs: newSlabs(cfg.Memory)}
-	if cfg.Bucket != nil {
-		s.blocks, c.tier = newBlocks(cfg.Bucket), newTier(s)
-	}
-	if err := c.recover(ctx); err != nil {
+	s, c, err := recovered(ctx, cfg)
+	if err != nil {
 		return nil, fmt.Errorf("open shard logs: %w", err)
 	}
 	if c.tier != nil {
@@ -180,6 +176,24 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		c.run()
 	}()
 	return s, nil
+}
+
+// recovered returns a store as the lane has it and its committer, which is not running yet. A former
+// owner that has not heard yet that it is fenced may still trim: what it trims nobody wants, but a
+// replay that it overtakes starts over behind it.
+func recovered(ctx context.Context, cfg Config) (s *Store, c *committer, err error) {
+	for range fenceAttempts {
+		s = &Store{cfg: cfg, maxGroup: min(cfg.Lane.MaxGroup(), maxChunk), wakeup: make(chan struct{}, 1), stopped: make(chan struct{})}
+		s.shards.m = make(map[ShardID]*shard)
+		c = &committer{store: s, opening: make(map[ShardID]*shard), slabs: newSlabs(cfg.Memory)}
+		if cfg.Bucket != nil {
+			s.blocks, c.tier = newBlocks(cfg.Bucket), newTier(s)
+		}
+		if err = c.recover(ctx); !errors.Is(err, lane.ErrTrimmed) {
+			break
+		}
+	}
+	return s, c, err
 }
 
 // Close commits what waits and stops. Everything afterwards answers ErrClosed. It returns the
