@@ -251,7 +251,7 @@ func refuses(t *testing.T, dir string, texts ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, program, append([]string{"dev", "--listen", "127.0.0.1:0", "--data", dir}, small...)...).CombinedOutput()
+	out, err := binarytest.Command(ctx, program, append([]string{"dev", "--listen", "127.0.0.1:0", "--data", dir}, small...)...).CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
 		t.Errorf("started on %s: %v; want exit code 1\n%s", dir, err, out)

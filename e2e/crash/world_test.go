@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -232,7 +231,7 @@ func (w *world) rotate() {
 // stumble starts the server and kills it before, or just when, it has recovered.
 func (w *world) stumble() {
 	w.tb.Helper()
-	cmd := exec.Command(program, append([]string{"dev", "--listen", "127.0.0.1:0"}, w.args...)...)
+	cmd := binarytest.Command(w.tb.Context(), program, append([]string{"dev", "--listen", "127.0.0.1:0"}, w.args...)...)
 	if err := cmd.Start(); err != nil {
 		w.tb.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package binarytest
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -96,11 +97,17 @@ func Start(t testing.TB, binary string, args ...string) *Server {
 	return s
 }
 
-// Launch is Start for callers without a test; the caller stops the server. Configuration comes from
-// args alone: HEADRACE_* variables of the environment are not handed on.
-func Launch(binary string, args ...string) (*Server, error) {
-	cmd := exec.Command(binary, append([]string{"dev", "--listen", "127.0.0.1:0"}, args...)...)
+// Command returns a run of the binary that is configured by args alone: HEADRACE_* variables of the
+// environment are not handed on.
+func Command(ctx context.Context, binary string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "HEADRACE_") })
+	return cmd
+}
+
+// Launch is Start for callers without a test; the caller stops the server.
+func Launch(binary string, args ...string) (*Server, error) {
+	cmd := Command(context.Background(), binary, append([]string{"dev", "--listen", "127.0.0.1:0"}, args...)...)
 	reader, writer := io.Pipe()
 	s := &Server{cmd: cmd, output: new(tail), exited: make(chan struct{})}
 	cmd.Stdout = io.MultiWriter(s.output, writer)

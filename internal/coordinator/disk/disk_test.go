@@ -64,6 +64,8 @@ func (w *world) start() *Coordinator {
 func (w *world) stop() {
 	if w.c != nil {
 		w.c.Close()
+	}
+	if w.store != nil {
 		w.store.Close()
 	}
 	w.c, w.store = nil, nil
