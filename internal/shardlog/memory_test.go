@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/headrace/headrace/internal/alloctest"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/lane/mem"
@@ -119,7 +120,7 @@ func TestAppendAllocatesNothingPerRecord(t *testing.T) {
 	openShards(t, s, 1, day)
 	allocs := func(records int) float64 {
 		b := []shardlog.Batch{batch(0, records, 100)}
-		return testing.AllocsPerRun(200, func() {
+		return alloctest.Count(t, 200, func() {
 			if _, err := s.Append(ctx, b); err != nil {
 				t.Fatal(err)
 			}
@@ -132,16 +133,13 @@ func TestAppendAllocatesNothingPerRecord(t *testing.T) {
 }
 
 func TestReadAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector empties pools at random")
-	}
 	s := open(t, shardlog.Config{Lane: mem.New(mem.Config{})})
 	openShards(t, s, 1, day)
 	for range 20 {
 		put(t, s, batch(0, 50, 100))
 	}
 	allocs := func(records int) float64 {
-		return testing.AllocsPerRun(200, func() {
+		return alloctest.Count(t, 200, func() {
 			p, err := s.Read(ctx, id(0), 3, shardlog.Limit{Records: records, Bytes: 1 << 20})
 			if err != nil || len(p.Records) != records {
 				t.Fatalf("Read = %v, %v", p, err)

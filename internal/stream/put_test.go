@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headrace/headrace/internal/alloctest"
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
@@ -206,15 +207,14 @@ func TestPutAllocates(t *testing.T) {
 	out := make([]PutResult, 0, len(recs))
 	ctx := t.Context()
 	put := func(n int) float64 {
-		return testing.AllocsPerRun(100, func() {
+		return alloctest.Count(t, 100, func() {
 			var err error
 			if out, err = w.PutAll(ctx, home, ref, recs[:n], out[:0]); err != nil {
 				t.Fatal(err)
 			}
 		})
 	}
-	// The race detector makes pools forget, hence the allowance.
-	if few, many := put(16), put(500); many > few+5 || many > 10 {
+	if few, many := put(16), put(500); many > few || many > 10 {
 		t.Errorf("16 records allocate %v times, 500 records %v times", few, many)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headrace/headrace/internal/alloctest"
 	"github.com/headrace/headrace/internal/wire/shape"
 )
 
@@ -59,9 +60,6 @@ func (rd *round) call(t testing.TB) {
 // A call's allocations do not depend on its records. A handful are the price of a request: its ids,
 // its headers.
 func TestAllocations(t *testing.T) {
-	if raced {
-		t.Skip("the race detector allocates")
-	}
 	const limit = 8
 	f := func(format shape.Format, records int, chunked bool) {
 		t.Helper()
@@ -70,7 +68,7 @@ func TestAllocations(t *testing.T) {
 			rd.r.ContentLength = -1
 		}
 		rd.call(t)
-		if got := testing.AllocsPerRun(50, func() { rd.call(t) }); got > limit {
+		if got := alloctest.Count(t, 50, func() { rd.call(t) }); got > limit {
 			t.Errorf("%v call with %d records, chunked %v, makes %v allocations, want at most %d", format, records, chunked, got, limit)
 		}
 	}

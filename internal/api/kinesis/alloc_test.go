@@ -8,11 +8,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"runtime/debug"
 	"testing"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/headrace/headrace/internal/alloctest"
 )
 
 // sink is a ResponseWriter that keeps no more than the status and, if asked, the body.
@@ -86,21 +87,6 @@ func (rd *round) answer() map[string]any {
 	return a
 }
 
-// allocations returns how many allocations a call makes once everything is warm: the least of several
-// measurements, for each counts what all goroutines of the process do meanwhile, those that earlier
-// tests left to end among them. The collector is off, because it empties the pools.
-func (rd *round) allocations() float64 {
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	for range 3 {
-		rd.call()
-	}
-	least := testing.AllocsPerRun(20, rd.call)
-	for range 4 {
-		least = min(least, testing.AllocsPerRun(20, rd.call))
-	}
-	return least
-}
-
 // puts returns the input of PutRecords for n records of size bytes for the four shards of the stream mill.
 func puts(n, size int, explicit bool) map[string]any {
 	data := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, size))
@@ -132,14 +118,11 @@ const (
 // Decoding, routing, writing and encoding make no allocation for a record: 500 cost what 10 do, give
 // or take the log's own memory.
 func TestPutRecordsAllocations(t *testing.T) {
-	if raced {
-		t.Skip("the race detector allocates")
-	}
 	f := func(contentType string, explicit bool) {
 		t.Helper()
 		w := newMill(t, 4)
-		few := newRound(t, w, "PutRecords", contentType, puts(10, 100, explicit)).allocations()
-		many := newRound(t, w, "PutRecords", contentType, puts(500, 100, explicit)).allocations()
+		few := alloctest.Count(t, 20, newRound(t, w, "PutRecords", contentType, puts(10, 100, explicit)).call)
+		many := alloctest.Count(t, 20, newRound(t, w, "PutRecords", contentType, puts(500, 100, explicit)).call)
 		t.Logf("%s, explicit hash keys %v: %v allocations a call with 10 records, %v with 500", contentType, explicit, few, many)
 		if many > few+2 || many > putAllocations {
 			t.Errorf("%s, explicit hash keys %v: 500 records make %v allocations, 10 make %v; want the same and at most %d",
@@ -154,9 +137,6 @@ func TestPutRecordsAllocations(t *testing.T) {
 
 // Reading makes no allocation for a record either.
 func TestGetRecordsAllocations(t *testing.T) {
-	if raced {
-		t.Skip("the race detector allocates")
-	}
 	w := newMill(t, 1)
 	newRound(t, w, "PutRecords", typeJSON, puts(500, 100, false)).call()
 	it := newRound(t, w, "GetShardIterator", typeJSON, map[string]any{
@@ -171,7 +151,7 @@ func TestGetRecordsAllocations(t *testing.T) {
 					t.Fatalf("got %d records, want %d", got, limit)
 				}
 			}
-			return rd.allocations()
+			return alloctest.Count(t, 20, rd.call)
 		}
 		few, many := get(10), get(500)
 		t.Logf("%s: %v allocations a call with 10 records, %v with 500", contentType, few, many)

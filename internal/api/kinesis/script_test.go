@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+
+	"github.com/headrace/headrace/internal/alloctest"
 )
 
 // TestOperations runs testdata/*.txt, one script an operation, each against a service of its own
@@ -143,7 +145,7 @@ func (s *script) call(d *datadriven.TestData) string {
 	text := print(a)
 	s.checkIterator(d, a)
 	twice := !d.HasArg("cbor") && !d.HasArg("json") && (a.status != http.StatusOK || reads(operation))
-	if raced && max(len(document), a.size) > 1<<20 {
+	if alloctest.Raced && max(len(document), a.size) > 1<<20 {
 		twice = false // the race detector takes seconds for such a call
 	}
 	if twice {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/headrace/headrace/internal/alloctest"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/vfs"
@@ -129,7 +130,7 @@ func honest(fs vfs.FS) vfs.FS { return fs }
 
 func TestPowerCuts(t *testing.T) {
 	n := uint64(seeds)
-	if raceEnabled {
+	if alloctest.Raced {
 		n /= 10 // each is ten times as slow, and one goroutine
 	}
 	for seed := range n {

@@ -1,5 +1,0 @@
-//go:build !race
-
-package kinesis_test
-
-const raced = false

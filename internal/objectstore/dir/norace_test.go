@@ -1,5 +1,0 @@
-//go:build !race
-
-package dir
-
-const raceEnabled = false

@@ -1,5 +1,0 @@
-//go:build !race
-
-package shardlog_test
-
-const raceEnabled = false
