@@ -14,9 +14,10 @@ var errNoMemory = errors.New("memory for the request did not come free in time")
 // came, so a large request is not starved by small ones. It is safe for concurrent use.
 //
 // Two kinds of memory count: request bodies, which wait for room before they are read, and
-// responses, which wait for as much as the operation's last one took and are charged with what they
-// are once they exist. A charge may therefore overdraw the budget, by what responses outgrew the
-// guess; then nothing new is admitted until clients have taken their responses.
+// responses, which wait for as much as the operation's last one took, and for as much as they will
+// take where the operation says so. They are charged with what they are once they exist. A charge may
+// therefore overdraw the budget, by what responses outgrew the guess; then nothing new is admitted
+// until clients have taken their responses.
 type budget struct {
 	mu    sync.Mutex
 	total int64

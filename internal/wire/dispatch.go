@@ -133,7 +133,11 @@ func (x *exchange) dispatch(rt *route) {
 // run decodes the input, calls the operation and sends its output or its error.
 func (x *exchange) run(op *operation) {
 	in, out := op.input(), op.output()
-	if err := x.perform(op, documentOf(x.content), in, out); err != nil {
+	err := x.perform(op, documentOf(x.content), in, out)
+	if err == nil {
+		err = x.reserve(bufferSize(x.call.Expected()))
+	}
+	if err != nil {
 		x.answer(err)
 	} else {
 		x.sendOutput(op, out)

@@ -95,7 +95,7 @@ func (x *exchange) sendOutput(op *operation, out shape.Shape) {
 		x.send(http.StatusOK, x.content, nil)
 		return
 	}
-	x.enc.Reset(documentOf(x.content), x.h.buffers.get(op.lastSize.Load()))
+	x.enc.Reset(documentOf(x.content), x.h.buffers.get(max(op.lastSize.Load(), x.call.Expected())))
 	out.Encode(&x.enc)
 	op.lastSize.Store(int64(len(x.enc.Bytes())))
 	x.sendEncoded(http.StatusOK)

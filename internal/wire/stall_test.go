@@ -421,6 +421,51 @@ func TestUnreadResponsesAreBounded(t *testing.T) {
 	})
 }
 
+// Nobody knows yet how large an answer of the operation is, but each call says it.
+func TestExpectedAnswersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, clients = 1 << 20, 20
+		c := fakeConfig()
+		c.Memory = 8 << 20
+		big := strings.Repeat("x", size-100)
+		var calls sync.WaitGroup
+		calls.Add(clients)
+		c.Services[0].Operations[0].Handle = func(_ context.Context, call *shape.Call, _, out shape.Shape) error {
+			calls.Done()
+			calls.Wait()
+			call.Expect(size)
+			out.(*echo).name = big
+			return nil
+		}
+		h := NewHandler(c)
+		dial := serveBubble(t, h)
+		var peers []*peer
+		for range clients {
+			p := dial()
+			p.announce("Echo", 12)
+			p.send(`{"Name":"x"}`)
+			peers = append(peers, p)
+		}
+		synctest.Wait()
+		if got := h.budget.held(); got < c.Memory/2 || got > c.Memory {
+			t.Errorf("%d unread answers hold %d bytes, want at most %d and most of that", clients, got, c.Memory)
+		}
+		time.Sleep(6 * time.Second)
+		served, throttled := 0, 0
+		for _, p := range peers {
+			switch status, body := p.receive(); {
+			case status == 200:
+				served++
+			case status == 400 && strings.Contains(body, `"ThrottlingException"`):
+				throttled++
+			}
+		}
+		if served == 0 || served > int(c.Memory/size) || served+throttled != clients {
+			t.Errorf("%d calls were answered and %d throttled, want as many answers as there is memory for", served, throttled)
+		}
+	})
+}
+
 func TestStallsOverHTTP2(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fakeConfig()

@@ -95,8 +95,9 @@ type Config struct {
 	// 100.
 	MaxRatio int64
 	// Memory is how many bytes of request bodies and unsent responses may be held at a time;
-	// 0 means 256 MiB. A request waits for its share before its body is read, and again before its
-	// operation when the response is likely to be larger.
+	// 0 means 256 MiB. A request waits for its share before its body is read, again before its
+	// operation when the response is likely to be larger, and before its response is encoded when the
+	// operation can say how large that will be.
 	Memory int64
 	// IdleBuffers is how many bytes of buffers are kept between requests; 0 means 48 MiB.
 	IdleBuffers int64

@@ -48,6 +48,7 @@ func (s *Service) getRecords(ctx context.Context, call *shape.Call, in *kinesis.
 		return dryRun()
 	}
 	size := b.fill(out)
+	call.Expect(encodedSize(size, len(records.Page.Records)))
 	out.MillisBehindLatest = shape.Some(records.MillisBehind)
 	out.NextShardIterator = some(records.Next)
 	for _, c := range records.Children {
@@ -55,6 +56,13 @@ func (s *Service) getRecords(ctx context.Context, call *shape.Call, in *kinesis.
 	}
 	s.countGet(call, begin, records, size)
 	return nil
+}
+
+// encodedSize bounds the size of an answer with so many bytes in so many records, in JSON, where data
+// is in base64, of what every record has at most besides, and of the rest.
+func encodedSize(bytes, records int) int64 {
+	const aRecord, rest = 256, 4 << 10
+	return int64(bytes) + int64(bytes)/3 + int64(records)*aRecord + rest
 }
 
 // countGet counts a call that was answered.

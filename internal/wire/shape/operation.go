@@ -36,8 +36,16 @@ type Call struct {
 	// RequestID is the x-amzn-RequestId of the response.
 	RequestID string
 
-	done []func()
+	expected int64
+	done     []func()
 }
+
+// Expect says how large the answer will be in bytes, or a little more. Memory for it is admitted before it is
+// encoded, and a call that gets none is refused: only a handler without effect may say this.
+func (c *Call) Expect(n int64) { c.expected = n }
+
+// Expected returns what was said to Expect, 0 if nothing was.
+func (c *Call) Expected() int64 { return c.expected }
 
 // OnDone registers f to run after the response was written or abandoned: what the output aliases
 // must live until then. Functions run in reverse order.
