@@ -75,13 +75,13 @@ func (w *world) config() Config {
 func (w *world) life() error {
 	var after *memfs.FS // what the power cut left
 	var failed error    // the call that was made to fail
-	inOpen := true
-	cut, kind := w.rng.IntN(120), w.rng.IntN(3)
+	inOpen, killed := true, false
+	cut, kind := w.rng.IntN(120), w.rng.IntN(4)
 	if w.rng.IntN(2) == 0 {
 		cut = w.rng.IntN(25) // while the lane is opened, or soon after
 	}
 	var fs vfs.FS = errfs.New(w.disk, func(c errfs.Call) error {
-		if after != nil {
+		if after != nil || killed {
 			return errPower
 		}
 		if w.everyStep && !inOpen {
@@ -107,6 +107,9 @@ func (w *world) life() error {
 			return syscall.EIO
 		case kind == 1:
 			after = w.disk.CrashClone(w.rng)
+			return errPower
+		case kind == 3: // what was written, and the names, stay in the system's cache
+			killed = true
 			return errPower
 		}
 		return nil
@@ -201,6 +204,9 @@ func (w *world) append(l *Lane) error {
 
 func (w *world) trim(l *Lane) error {
 	to := w.first + lane.Position(w.rng.Int64N(int64(w.next-w.first)+1))
+	if w.rng.IntN(3) == 0 {
+		to = w.next // as after a flush with nothing behind it
+	}
 	w.first = to
 	return l.TrimTo(ctx, to)
 }

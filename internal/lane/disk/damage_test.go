@@ -114,6 +114,35 @@ func TestTornTailIsCut(t *testing.T) {
 	mustClose(t, l)
 }
 
+// TestTornBehindTrimmedGroups tears a group behind others that were all trimmed already: its segment is
+// free, and the header of what was torn must not pass for damage to a later start.
+func TestTornBehindTrimmedGroups(t *testing.T) {
+	disk := memfs.New()
+	l := mustOpen(t, disk, small(3, 32<<10))
+	mustAppend(t, l, 1, 9, 3000) // 7 in a segment
+	mustTrim(t, l, 10)           // frees the first segment, whose mark tells of it
+	mustAppend(t, l, 10, 10, 3000)
+	abandon(t, l)
+	flip(t, disk, "wal/001.wal", 3*block+2000)
+	for n := range 3 {
+		cfg := small(3, 32<<10)
+		cfg.Events.Recovered = func(r Recovery) {
+			if r.Torn != (n == 0) || r.Free != 3 {
+				t.Errorf("start %d recovered %+v", n, r)
+			}
+		}
+		l := mustOpen(t, disk, cfg)
+		wantHeld(t, l, 10, 10, 3000)
+		abandon(t, l)
+	}
+	l = mustOpen(t, disk, small(3, 32<<10))
+	mustAppend(t, l, 10, 12, 3000)
+	abandon(t, l)
+	l = mustOpen(t, disk, small(3, 32<<10))
+	wantHeld(t, l, 10, 13, 3000)
+	mustClose(t, l)
+}
+
 // TestEveryPrefixOfTheLastGroup tears a group of several blocks at every sector, each way round.
 func TestEveryPrefixOfTheLastGroup(t *testing.T) {
 	const size, sector = 3*block - headerSize, 512

@@ -243,6 +243,11 @@ func (l *Lane) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// A process that was killed may have left the name of a segment that a power cut would take away
+	// again, with what is appended to it from now on.
+	if err := l.fs.SyncDir(dir); err != nil {
+		return fmt.Errorf("sync directory of lane: %w", err)
+	}
 	found, err := readRing(ctx, l.fs, names, 0, false)
 	l.adopt(found)
 	if err != nil {

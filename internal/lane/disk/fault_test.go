@@ -198,6 +198,25 @@ func TestMarkOfAFailedSync(t *testing.T) {
 	abandon(t, l)
 }
 
+// TestNameOfAKilledProcess kills a process between the naming of a segment and the sync of the
+// directory. The next one sees the name and fills the segment, so a power cut must not take it away.
+func TestNameOfAKilledProcess(t *testing.T) {
+	disk := memfs.New()
+	gone := errors.New("killed")
+	_, err := Open(ctx, errfs.New(disk, errfs.From(4, errfs.On(errfs.OpSyncDir), gone)), small(2, 32<<10))
+	if _, serr := disk.Open("wal/001.wal", vfs.ReadOnly); !errors.Is(err, gone) || serr != nil {
+		t.Fatalf("Open = %v, and the second segment: %v; want it named and the process gone", err, serr)
+	}
+	l := mustOpen(t, disk, small(2, 32<<10))
+	mustAppend(t, l, 1, 12, 3000)
+	for seed := range uint64(20) {
+		l := mustOpen(t, disk.CrashClone(rand.New(rand.NewPCG(seed, 3))), small(2, 32<<10))
+		wantHeld(t, l, 1, 13, 3000)
+		mustClose(t, l)
+	}
+	abandon(t, l)
+}
+
 // TestTrimWaitsForReaders frees a segment while somebody reads it.
 func TestTrimWaitsForReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -19,10 +19,11 @@ type ring struct {
 	first, next lane.Position
 	noted       lane.Position
 	// tail is the offset in the last live segment where its last group ends, and generation that
-	// group's; torn says that part of a group lies behind it or at the beginning of a free segment.
+	// group's; torn says that part of a group lies behind it or in a free segment, tornFree in which.
 	tail       int64
 	generation uint64
 	torn       bool
+	tornFree   []*segment
 }
 
 // readRing reads the segments and changes nothing. What it returns holds the files that it opened,
@@ -129,8 +130,12 @@ func (r *ring) chain(scans []*scan) error {
 		if last {
 			r.tail, r.generation = c.tail, c.generation
 		}
-		r.torn = r.torn || c.torn && (last || len(c.s.index) == 0)
+		if c.torn && slices.Contains(r.free, c.s) {
+			r.tornFree = append(r.tornFree, c.s)
+		}
+		r.torn = r.torn || c.torn && last
 	}
+	r.torn = r.torn || len(r.tornFree) > 0
 	if r.noted > r.next {
 		return r.cutShort()
 	}
@@ -153,7 +158,9 @@ func (r *ring) cutShort() error {
 // bytes are written again, and synced, before any mark tells that the group exists. Marks go right
 // behind the last group, over a torn one and over the marks of an Open that nothing was appended
 // after, for those may lie in the cache alone as well; and into every free segment, where a group
-// may have been torn too. No generation is ever used again after a crash.
+// may have been torn too: in one whose groups were all trimmed already it is written over first, or
+// its header would look, behind the new mark, like what followed a damaged group. No generation is
+// ever used again after a crash.
 func (l *Lane) settleTail(found *ring) error {
 	if n := len(found.live); n > 0 {
 		s := found.live[n-1]
@@ -166,6 +173,11 @@ func (l *Lane) settleTail(found *ring) error {
 				return err
 			}
 			s.end += block
+		}
+	}
+	for _, s := range found.tornFree {
+		if err := l.writeMark(s, s.end); err != nil {
+			return err
 		}
 	}
 	for _, s := range found.free {
