@@ -14,6 +14,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"github.com/headrace/headrace/internal/alloctest"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
@@ -338,6 +339,14 @@ func number(t testing.TB, name string, usual uint64) uint64 {
 	return n
 }
 
+// fewer is n, or a part of that under the race detector, which makes everything many times as slow.
+func fewer(n uint64) uint64 {
+	if alloctest.Raced {
+		return (n + 4) / 5
+	}
+	return n
+}
+
 // TestHistoriesAreLinear lets clients append, read, trim and seal at the same time, through power cuts,
 // kills and failing calls at any call to the disk, and looks for an order that explains what they heard.
 // HISTORIES says how many such histories there are, HISTORY_SEED where they begin: a seed repeats what
@@ -345,7 +354,7 @@ func number(t testing.TB, name string, usual uint64) uint64 {
 func TestHistoriesAreLinear(t *testing.T) {
 	t.Parallel()
 	base := number(t, "HISTORY_SEED", rand.Uint64()>>1)
-	n := number(t, "HISTORIES", 120)
+	n := number(t, "HISTORIES", fewer(120))
 	t.Logf("HISTORY_SEED=%d", base)
 	lives, calls, doubts, files := 0, 0, 0, int64(0)
 	for i := range n {

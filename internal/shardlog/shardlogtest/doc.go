@@ -45,16 +45,7 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // Test runs the kit on systems that open makes. The kit closes them.
 func Test(t *testing.T, open func(t *testing.T, o Options) System) {
 	run := func(name string, memory int64, f func(t *testing.T, k *kit)) {
-		t.Run(name, func(t *testing.T) {
-			k := &kit{clock: clock.NewManual(start)}
-			k.System = open(t, Options{Clock: k.clock, Memory: memory})
-			t.Cleanup(func() {
-				if err := k.Close(); err != nil {
-					t.Errorf("Close() = %v", err)
-				}
-			})
-			f(t, k)
-		})
+		t.Run(name, func(t *testing.T) { f(t, newKit(t, memory, open)) })
 	}
 	run("AppendRead", 0, testAppendRead)
 	run("AppendResults", 0, testAppendResults)
@@ -89,9 +80,27 @@ func Test(t *testing.T, open func(t *testing.T, o Options) System) {
 	run("Model/random", 0, func(t *testing.T, k *kit) { testModel(t, k, rand.Uint64()) })
 }
 
+// Model runs the kit's random operations alone, those of a seed, on a system that open makes: one that
+// is two, perhaps, whose answers are compared with each other as well.
+func Model(t *testing.T, seed uint64, open func(t *testing.T, o Options) System) {
+	testModel(t, newKit(t, 0, open), seed)
+}
+
 type kit struct {
 	System
 	clock *clock.Manual
+}
+
+// newKit opens a system, and closes it when the test ends.
+func newKit(t *testing.T, memory int64, open func(t *testing.T, o Options) System) *kit {
+	k := &kit{clock: clock.NewManual(start)}
+	k.System = open(t, Options{Clock: k.clock, Memory: memory})
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Errorf("Close() = %v", err)
+		}
+	})
+	return k
 }
 
 var (
