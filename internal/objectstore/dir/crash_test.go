@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,9 +31,12 @@ var errCut = errors.New("power cut")
 type history struct {
 	// certain maps each key to the content acknowledged last; a deleted key is nil.
 	certain map[string][]byte
-	// doubtful is the key whose Put or Delete failed, possible what it may hold beside.
-	doubtful string
-	possible []byte
+	// possible maps the keys whose last Puts or Deletes failed to what they may hold beside.
+	possible map[string][][]byte
+}
+
+func newHistory() *history {
+	return &history{certain: map[string][]byte{}, possible: map[string][][]byte{}}
 }
 
 var crashKeys = []string{"a", "a/b", "a/c", "deep/er/key", "É"}
@@ -52,10 +56,11 @@ func (h *history) step(t *testing.T, b *Bucket, rng *rand.Rand) error {
 		_, err = b.Put(t.Context(), key, bytes.NewReader(data))
 	}
 	if err != nil {
-		h.doubtful, h.possible = key, data
+		h.possible[key] = append(h.possible[key], data)
 		return err
 	}
 	h.certain[key] = data
+	delete(h.possible, key)
 	return nil
 }
 
@@ -81,7 +86,7 @@ func (h *history) check(t *testing.T, fs vfs.FS) error {
 			return err
 		}
 		same := func(want []byte) bool { return (got == nil) == (want == nil) && bytes.Equal(got, want) }
-		if !same(h.certain[key]) && !(key == h.doubtful && same(h.possible)) {
+		if !same(h.certain[key]) && !slices.ContainsFunc(h.possible[key], same) {
 			return fmt.Errorf("%q holds %d bytes that were not acknowledged, instead of %d", key, len(got), len(h.certain[key]))
 		}
 	}
@@ -96,16 +101,22 @@ func (h *history) check(t *testing.T, fs vfs.FS) error {
 	return nil
 }
 
-// runCrash makes some changes on a disk, with the mistake built in by lie, cuts the power before
-// any of the calls, and compares what a bucket finds on what is left.
+// runCrash makes some changes on a disk, with the mistake built in by lie, lets one sync of a file
+// fail, cuts the power before any of the calls, and compares what a bucket finds on what is left.
 func runCrash(t *testing.T, rng *rand.Rand, lie func(vfs.FS) vfs.FS) error {
 	disk := memfs.New()
-	h := history{certain: map[string][]byte{}}
-	cut := 5 + rng.IntN(150)
+	h := newHistory()
+	cut, fail := 5+rng.IntN(150), rng.IntN(20)
 	var after *memfs.FS
-	fs := lie(errfs.New(disk, func(errfs.Call) error {
+	fs := lie(errfs.New(disk, func(c errfs.Call) error {
 		if after != nil {
 			return errCut
+		}
+		if c.Op == errfs.OpSync {
+			if fail--; fail == 0 {
+				disk.ForgetWrites(c.Name)
+				return syscall.EIO
+			}
 		}
 		if cut--; cut < 0 {
 			after = disk.CrashClone(rng)
@@ -115,7 +126,9 @@ func runCrash(t *testing.T, rng *rand.Rand, lie func(vfs.FS) vfs.FS) error {
 	}))
 	b, err := Open(fs, "data/objects", clock.System{})
 	for err == nil {
-		err = h.step(t, b, rng)
+		if err = h.step(t, b, rng); errors.Is(err, syscall.EIO) {
+			err = nil // the bucket goes on: what it had is what it has
+		}
 		if err == nil && rng.IntN(20) == 0 {
 			b, err = Open(fs, "data/objects", clock.System{}) // killed and started again
 		}
@@ -144,6 +157,7 @@ func TestPowerCuts(t *testing.T) {
 type liar struct {
 	vfs.FS
 	skipSync    bool
+	retrySync   bool
 	skipSyncDir func(dir string) bool
 	inPlace     bool
 }
@@ -153,7 +167,7 @@ func (l liar) Open(name string, flag vfs.Flag) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lyingFile{f, l.skipSync}, nil
+	return lyingFile{f, l.skipSync, l.retrySync}, nil
 }
 
 // Rename copies in place of renaming, when told to, as who writes straight into the object's file.
@@ -188,14 +202,18 @@ func (l liar) SyncDir(dir string) error {
 
 type lyingFile struct {
 	vfs.File
-	skipSync bool
+	skipSync, retrySync bool
 }
 
 func (f lyingFile) Sync() error {
 	if f.skipSync {
 		return nil
 	}
-	return f.File.Sync()
+	err := f.File.Sync()
+	if err != nil && f.retrySync {
+		err = f.File.Sync()
+	}
+	return err
 }
 
 func TestMissingStepsAreCaught(t *testing.T) {
@@ -213,6 +231,7 @@ func TestMissingStepsAreCaught(t *testing.T) {
 		})
 	}
 	f("file not synced", liar{skipSync: true})
+	f("failed sync tried again", liar{retrySync: true})
 	f("no directory synced", liar{skipSyncDir: func(string) bool { return true }})
 	f("directory of the object not synced", liar{skipSyncDir: func(dir string) bool { return strings.HasSuffix(dir, "+") }})
 	f("directory above not synced", liar{skipSyncDir: func(dir string) bool { return dir == "data/objects" }})
@@ -251,7 +270,7 @@ func TestEveryCallFails(t *testing.T) {
 		t.Helper()
 		disk := memfs.New()
 		fs := errfs.New(disk, script)
-		h := history{certain: map[string][]byte{}}
+		h := newHistory()
 		rng := rand.New(rand.NewPCG(7, 7))
 		b, err := Open(fs, "data/objects", clock.System{})
 		for range 12 {
