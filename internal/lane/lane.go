@@ -49,10 +49,14 @@ var (
 type Lane interface {
 	// MaxGroup is the largest payload in bytes that Append takes.
 	MaxGroup() int
+	// Keeps says whether the lane goes on using payloads after Append has returned. Where it does
+	// not, the writer may do with their memory what it likes.
+	Keeps() bool
 	// Append makes payload durable as the group at position next, which must be the lane's
 	// Bounds().Next as the caller knows it; if another writer got there first it returns
 	// ErrFenced. When it returns nil the group has survived whatever the engine survives. The
-	// lane may keep payload; the caller must not change it afterwards.
+	// lane may use payload for as long as it holds the group: the caller must not change it until
+	// then, unless Keeps says otherwise.
 	Append(ctx context.Context, next Position, payload []byte) error
 	// Read returns groups in order from the given position, at least one if any exists there and
 	// more while they fit in maxBytes. At the end it returns none. ErrTrimmed if from lies before

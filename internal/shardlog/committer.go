@@ -155,9 +155,11 @@ func (c *committer) stop(why error) {
 	defer s.shards.RUnlock()
 	for _, sh := range s.shards.m {
 		sh.mu.Lock()
+		sh.mu.tail = tail{} // whoever gets the lock from now on hears why the store is down
 		sh.wake(true)
 		sh.mu.Unlock()
 	}
+	c.slabs.close()
 }
 
 // serve deals with the requests in order; when it returns all of them are finished.

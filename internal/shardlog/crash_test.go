@@ -63,6 +63,8 @@ func (l cutLane) Append(ctx context.Context, next lane.Position, payload []byte)
 	return l.do(func() error { return l.Lane.Append(ctx, next, bytes.Clone(payload)) })
 }
 
+func (cutLane) Keeps() bool { return false }
+
 func (l cutLane) TrimTo(ctx context.Context, first lane.Position) error {
 	return l.do(func() error { return l.Lane.TrimTo(ctx, first) })
 }

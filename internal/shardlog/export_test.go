@@ -23,6 +23,35 @@ func (c *Config) MergeFan(n int) { c.mergeFan = n }
 // SlabsMade returns how many slabs the store has.
 func (s *Store) SlabsMade() int { return int(s.stats.slabs.Load()) }
 
+// Slab is the memory that groups are cut from.
+type Slab = slab
+
+// Slabs returns the store's slabs.
+func (s *Store) Slabs() (all []*Slab) {
+	_ = s.control(context.Background(), false, func(c *committer) error {
+		for b := range c.slabs.all {
+			all = append(all, b)
+		}
+		return nil
+	})
+	return all
+}
+
+// OfSystem says whether the slab's memory is the system's, GivenBack that it was and is not ours any
+// more: then nobody uses it.
+func (b *slab) OfSystem() bool { return b.system }
+
+func (b *slab) GivenBack() bool { return b.system && b.pins.Load() == 0 }
+
+// HasSystemMemory says whether slabs can be the system's here.
+func HasSystemMemory() bool {
+	b := mapMemory(minSlab)
+	if b != nil {
+		unmapMemory(b)
+	}
+	return b != nil
+}
+
 // DecodeManifest decodes b as a manifest, after putting its checksum right.
 func DecodeManifest(b []byte) {
 	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))

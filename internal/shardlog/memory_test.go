@@ -98,6 +98,8 @@ type nowhere struct{ next lane.Position }
 
 func (n *nowhere) MaxGroup() int { return 16 << 20 }
 
+func (n *nowhere) Keeps() bool { return false }
+
 func (n *nowhere) Append(context.Context, lane.Position, []byte) error {
 	n.next++
 	return nil

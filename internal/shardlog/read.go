@@ -96,9 +96,9 @@ func (s *Store) read(ctx context.Context, sh *shard, p *page, from record.Index,
 			return nil
 		}
 		sh.mu.Lock()
-		if sh.mu.dropped {
+		if err := s.gone(sh); err != nil {
 			sh.mu.Unlock()
-			return ErrNotFound
+			return err
 		}
 		if first := sh.mu.ctl.first; first > p.Next { // trimmed meanwhile: the page ends here
 			p.Next, limit.Records = first, len(p.Records)
@@ -117,9 +117,9 @@ func (s *Store) lockFirst(ctx context.Context, sh *shard, ctl *control, now reco
 		if use == nil {
 			use = &sh.mu.ctl
 		}
-		if sh.mu.dropped {
+		if err := s.gone(sh); err != nil {
 			sh.mu.Unlock()
-			return 0, ErrNotFound
+			return 0, err
 		}
 		lo, hi := sh.firstUnder(use, now, h)
 		if lo == hi {
@@ -142,6 +142,20 @@ func (s *Store) lockFirst(ctx context.Context, sh *shard, ctl *control, now reco
 			}
 		}
 	}
+}
+
+// gone says why nothing can be read of a shard any more, if that is so: a store that is down has
+// taken the tails away.
+//
+// REQUIRES: sh.mu held.
+func (s *Store) gone(sh *shard) error {
+	if err := s.down.Load(); err != nil {
+		return *err
+	}
+	if sh.mu.dropped {
+		return ErrNotFound
+	}
+	return nil
 }
 
 // warm reads what a control change will ask of the shard, so that the committer need not.

@@ -185,19 +185,23 @@ func recovered(ctx context.Context, cfg Config) (s *Store, c *committer, err err
 	for range fenceAttempts {
 		s = &Store{cfg: cfg, maxGroup: min(cfg.Lane.MaxGroup(), maxChunk), wakeup: make(chan struct{}, 1), stopped: make(chan struct{})}
 		s.shards.m = make(map[ShardID]*shard)
-		c = &committer{store: s, opening: make(map[ShardID]*shard), slabs: newSlabs(cfg.Memory)}
+		c = &committer{store: s, opening: make(map[ShardID]*shard), slabs: newSlabs(cfg.Memory, !cfg.Lane.Keeps())}
 		if cfg.Bucket != nil {
 			s.blocks, c.tier = newBlocks(cfg.Bucket), newTier(s)
 		}
-		if err = c.recover(ctx); !errors.Is(err, lane.ErrTrimmed) {
+		if err = c.recover(ctx); err == nil {
+			return s, c, nil
+		}
+		c.slabs.close()
+		if !errors.Is(err, lane.ErrTrimmed) {
 			break
 		}
 	}
-	return s, c, err
+	return nil, nil, err
 }
 
-// Close commits what waits and stops. Everything afterwards answers ErrClosed. It returns the
-// error that the lane failed with, if it did.
+// Close commits what waits and stops. Everything afterwards answers ErrClosed. Pages that are out
+// stay valid. It returns the error that the lane failed with, if it did.
 func (s *Store) Close() error {
 	s.shutdown(ErrClosed)
 	<-s.stopped

@@ -2,6 +2,7 @@ package shardlog_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/headrace/headrace/internal/clock"
@@ -50,6 +51,9 @@ func TestStore(t *testing.T) {
 			shardlogtest.Test(t, func(t *testing.T, o shardlogtest.Options) shardlogtest.System {
 				cfg := shardlog.Config{Lane: mem.New(mem.Config{MaxGroup: maxGroup})}
 				change(&cfg)
+				if strings.HasPrefix(name, "Copied") {
+					cfg.Lane = copying{cfg.Lane}
+				}
 				return system(t, cfg, o)
 			})
 		})
@@ -75,4 +79,8 @@ func TestStore(t *testing.T) {
 	f("FlushedTinyGroups", 2<<10, tiered(700, 2, true, false))
 	f("FlushedCached", 64<<10, tiered(2000, 3, true, true))
 	f("FlushedBeside", 2<<10, tiered(3000, 3, false, false))
+	f("Copied", 0, func(*shardlog.Config) {})
+	f("CopiedTinyGroupsCarried", 2<<10, (*shardlog.Config).CarryEagerly)
+	f("CopiedFlushed", 64<<10, tiered(2000, 3, true, true))
+	f("CopiedFlushedBeside", 2<<10, tiered(3000, 3, false, false))
 }

@@ -502,7 +502,7 @@ func (c *committer) evict(need int64) {
 	}
 	for c.head < len(c.groups) && c.first() < c.trimmed {
 		g := c.groups[c.head]
-		if g.live > 0 && c.fits(need) && !c.store.cfg.noCache {
+		if g.live > 0 && c.fits(need) && c.slabs.used() <= c.store.cfg.Memory && !c.store.cfg.noCache {
 			break
 		}
 		c.evictGroup(g)

@@ -337,6 +337,9 @@ func (l *Lane) fail(err error) error {
 // MaxGroup implements lane.Lane.
 func (l *Lane) MaxGroup() int { return l.cfg.MaxGroup }
 
+// Keeps implements lane.Lane: a payload is on the disk when Append returns, and nowhere else.
+func (l *Lane) Keeps() bool { return false }
+
 // Capacity is the size in bytes of the ring's files, those included that are still being made. It may
 // differ from what Config asks for, because files that exist keep their size.
 func (l *Lane) Capacity() int64 {

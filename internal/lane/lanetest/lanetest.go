@@ -38,6 +38,7 @@ func Test(t *testing.T, open func(t *testing.T) lane.Lane) {
 	run("Cancelled", testCancelled)
 	run("Concurrent", testConcurrent)
 	run("Closed", testClosed)
+	run("Keeps", testKeeps)
 }
 
 // payload is recognisable by its position and fills n bytes.
@@ -287,4 +288,17 @@ func testClosed(t *testing.T, l lane.Lane) {
 	_, err = l.Bounds(ctx)
 	wantErr(t, "Bounds", err, lane.ErrClosed)
 	wantErr(t, "TrimTo", l.TrimTo(ctx, 2), lane.ErrClosed)
+}
+
+// testKeeps overwrites what a lane says it has done with.
+func testKeeps(t *testing.T, l lane.Lane) {
+	if l.Keeps() {
+		return
+	}
+	b := payload(1, 700)
+	if err := l.Append(context.Background(), 1, b); err != nil {
+		t.Fatalf("Append(1) = %v", err)
+	}
+	clear(b)
+	wantGroups(t, l, 1, 2, 700)
 }

@@ -55,6 +55,9 @@ func New(cfg Config) *Lane {
 // MaxGroup implements lane.Lane.
 func (l *Lane) MaxGroup() int { return l.cfg.MaxGroup }
 
+// Keeps implements lane.Lane: payloads are kept as they were handed in.
+func (l *Lane) Keeps() bool { return true }
+
 // Append implements lane.Lane. A writer that has lost the lane hears ErrFenced whatever else is
 // wrong with its group.
 func (l *Lane) Append(ctx context.Context, next lane.Position, payload []byte) error {
