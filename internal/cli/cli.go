@@ -54,10 +54,45 @@ type Service struct {
 	Config config.Config
 	Build  Build
 	Logger *slog.Logger
-	// AutoWAL is the size of the write-ahead log where the configuration leaves it open.
-	AutoWAL config.Size
+	// Profile is what the configuration leaves open.
+	Profile Profile
 	// Ready is called once with the address when requests are being served.
 	Ready func(net.Addr)
+}
+
+// Profile is what dev and serve make of a configuration that leaves things open.
+type Profile struct {
+	// Dev serves a developer's own machine.
+	Dev bool
+	// InsecureListen takes everybody without TLS where TLS is on as well.
+	InsecureListen bool
+	// WAL is the size of the write-ahead log.
+	WAL config.Size
+}
+
+// tls returns the port's TLS with nothing left open.
+func (p Profile) tls(t config.TLS) config.TLS {
+	mode, cleartext := config.TLSOff, config.LoopbackPeers
+	if p.Dev {
+		mode = config.TLSSelfSigned
+	}
+	if p.Dev || p.InsecureListen {
+		cleartext = config.AnyPeer
+	}
+	t.Mode = t.Source(mode)
+	t.Cleartext = t.Cleartext.Or(cleartext)
+	if t.Mode == config.TLSOff {
+		t.Cleartext = config.AnyPeer
+	}
+	return t
+}
+
+// metricsFrom returns who may read /metrics where the configuration leaves it open.
+func (p Profile) metricsFrom() config.Peers {
+	if p.Dev {
+		return config.AnyPeer
+	}
+	return config.LoopbackPeers
 }
 
 // New returns the real program on the given streams and environment.
@@ -101,7 +136,7 @@ func (a *App) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd, "%v", err)
 	})
-	root.AddCommand(a.dev(), a.serve(), a.check(), a.stream(), a.env(), a.health(), a.version(), a.config())
+	root.AddCommand(a.dev(), a.serve(), a.check(), a.stream(), a.env(), a.ca(), a.health(), a.version(), a.config())
 	return root
 }
 

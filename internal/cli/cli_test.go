@@ -104,7 +104,7 @@ func TestServe(t *testing.T) {
 		if code := app.Run(t.Context(), append([]string{"serve"}, args...)); code != ExitOK {
 			t.Fatalf("%q: exit code %d: %s", args, code, &out)
 		}
-		if got.Config.Data != "d" || got.Config.Listen != wantListen || got.Config.WALBytes(got.AutoWAL) != 2<<30 {
+		if got.Config.Data != "d" || got.Config.Listen != wantListen || got.Config.WALBytes(got.Profile.WAL) != 2<<30 || got.Profile.Dev {
 			t.Errorf("%q: started with %+v", args, got.Config)
 		}
 	}
@@ -206,8 +206,8 @@ func TestDev(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("prints PowerShell")
 	}
-	f(4566, "address   http://127.0.0.1:4566\n  connect   eval \"$(headrace env)\"\n")
-	f(5000, "address   http://127.0.0.1:5000\n  connect   eval \"$(headrace env --listen 127.0.0.1:5000 --region eu-west-1)\"\n", "--region", "eu-west-1")
+	f(4566, "address   http://127.0.0.1:4566\n  TLS       https://127.0.0.1:4566 (to trust it: headrace ca export > ca.pem)\n  connect   eval \"$(headrace env)\"\n")
+	f(5000, "address   http://127.0.0.1:5000\n  TLS       https://127.0.0.1:5000 (to trust it: headrace ca export --listen 127.0.0.1:5000 > ca.pem)\n  connect   eval \"$(headrace env --listen 127.0.0.1:5000 --region eu-west-1)\"\n", "--region", "eu-west-1")
 }
 
 func TestDevFails(t *testing.T) {

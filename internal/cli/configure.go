@@ -43,6 +43,9 @@ func (a *App) configFlags(cmd *cobra.Command, names ...string) func() (*config.L
 			f := &configFlag{key: key}
 			flags = append(flags, f)
 			cmd.Flags().Var(f, key.Flag(), key.Usage)
+			if key.Type == "bool" {
+				cmd.Flags().Lookup(key.Flag()).NoOptDefVal = "true"
+			}
 		}
 	}
 	return func() (*config.Loaded, error) {

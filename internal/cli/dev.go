@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,9 @@ or with --data in a directory, where a put is answered when its record is on the
 
 Any credentials are taken: their form is checked, not their truth. An access key of 12
 digits is the account; each account and region is a name space of its own.
+
+The port has TLS as well, with a certificate of its own authority: "headrace ca export"
+prints what clients must trust.
 
 The first SIGINT or SIGTERM stops listening and lets requests in flight finish; a second
 one ends the program at once. Logs go to stderr.
@@ -40,7 +44,7 @@ order of precedence: --transition-delay, HEADRACE_TRANSITION_DELAY, transition-d
 		if err != nil {
 			return err
 		}
-		return a.start(cmd, loaded, devWAL)
+		return a.start(cmd, loaded, Profile{Dev: true, WAL: devWAL})
 	}
 	return cmd
 }
@@ -53,7 +57,7 @@ const (
 )
 
 // start runs the server of either profile until it has drained.
-func (a *App) start(cmd *cobra.Command, loaded *config.Loaded, autoWAL config.Size) error {
+func (a *App) start(cmd *cobra.Command, loaded *config.Loaded, profile Profile) error {
 	logger := newLogger(a.Err, loaded.Log)
 	for _, w := range loaded.Warnings {
 		logger.Warn("ignored configuration", "what", w)
@@ -62,8 +66,8 @@ func (a *App) start(cmd *cobra.Command, loaded *config.Loaded, autoWAL config.Si
 		Config:  loaded.Config,
 		Build:   a.Build,
 		Logger:  logger,
-		AutoWAL: autoWAL,
-		Ready:   func(addr net.Addr) { a.greet(loaded.Config, addr) },
+		Profile: profile,
+		Ready:   func(addr net.Addr) { a.greet(loaded.Config, profile, addr) },
 	})
 	if err != nil {
 		return fmt.Errorf("run server: %w", err)
@@ -73,7 +77,7 @@ func (a *App) start(cmd *cobra.Command, loaded *config.Loaded, autoWAL config.Si
 }
 
 // greet tells a person how to connect. Test containers wait for its last line.
-func (a *App) greet(c config.Config, addr net.Addr) {
+func (a *App) greet(c config.Config, profile Profile, addr net.Addr) {
 	url := endpointURL(addr.String())
 	connect := `eval "$(headrace env%s)"`
 	if runtime.GOOS == "windows" {
@@ -82,6 +86,17 @@ func (a *App) greet(c config.Config, addr net.Addr) {
 	flags := ""
 	if host, port, err := net.SplitHostPort(addr.String()); err == nil && url != endpointURL(config.Default().Listen) {
 		flags = " --listen " + net.JoinHostPort(host, port)
+	}
+	encrypted := ""
+	if t := profile.tls(c.TLS); t.Mode != config.TLSOff {
+		secure := "https" + strings.TrimPrefix(url, "http")
+		encrypted = "\n  TLS       " + secure
+		if t.Mode == config.TLSSelfSigned {
+			encrypted += fmt.Sprintf(" (to trust it: headrace ca export%s > ca.pem)", flags)
+		}
+		if t.Cleartext == config.NoPeer {
+			url, encrypted = secure, ""
+		}
 	}
 	if c.Region != config.Default().Region {
 		flags += " --region " + c.Region
@@ -92,13 +107,13 @@ func (a *App) greet(c config.Config, addr net.Addr) {
 	}
 	fmt.Fprintf(a.Out, `Headrace %s, %s.
 
-  address   %s
+  address   %s%s
   connect   %s
   then      aws kinesis create-stream --stream-name clicks --shard-count 2
             aws kinesis put-record --stream-name clicks --partition-key a --data aGVsbG8=
 
 Ready.
-`, a.Build.version(), where, url, fmt.Sprintf(connect, flags))
+`, a.Build.version(), where, url, encrypted, fmt.Sprintf(connect, flags))
 }
 
 func newLogger(w io.Writer, c config.Log) *slog.Logger {
@@ -114,6 +129,15 @@ func (a *App) warn(warnings []string) {
 	for _, w := range warnings {
 		fmt.Fprintf(a.Err, "headrace: warning: %s\n", w)
 	}
+}
+
+// localURL returns the URL at which a process on this machine reaches the server of a configuration.
+func localURL(c config.Config) string {
+	url := endpointURL(c.Listen)
+	if c.TLS.Source(config.TLSOff) != config.TLSOff && c.TLS.Cleartext == config.NoPeer {
+		return "https" + strings.TrimPrefix(url, "http")
+	}
+	return url
 }
 
 // endpointURL returns the URL at which a process on this machine reaches a listen address.

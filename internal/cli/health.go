@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/headrace/headrace/internal/certificate"
 )
 
 // healthReport is what health prints as JSON.
@@ -31,7 +34,9 @@ func (a *App) health() *cobra.Command {
 (it takes requests: /-/ready). The exit code is 0 when both are so and 1 otherwise, which
 makes it a container's health check.
 
-The address is that of the "listen" setting, found as "headrace dev" finds it.`,
+The address is that of the "listen" setting, found as "headrace dev" finds it. With TLS the
+certificate must be good for the name in the URL; AWS_CA_BUNDLE names a file of authorities
+to trust, as it does for AWS's clients.`,
 		Example: `  headrace health
   headrace health --endpoint http://headrace:4566 -o json`,
 		Args: arguments(),
@@ -46,13 +51,17 @@ The address is that of the "listen" setting, found as "headrace dev" finds it.`,
 			if err != nil {
 				return err
 			}
-			endpoint = endpointURL(loaded.Listen)
+			endpoint = localURL(loaded.Config)
+		}
+		client, err := trustingClient(a.getenv("AWS_CA_BUNDLE"))
+		if err != nil {
+			return err
 		}
 		report := healthReport{Endpoint: strings.TrimSuffix(endpoint, "/")}
-		healthErr := probe(cmd.Context(), report.Endpoint+"/-/healthy", timeout)
+		healthErr := probe(cmd.Context(), client, report.Endpoint+"/-/healthy", timeout)
 		readyErr := healthErr
 		if healthErr == nil {
-			readyErr = probe(cmd.Context(), report.Endpoint+"/-/ready", timeout)
+			readyErr = probe(cmd.Context(), client, report.Endpoint+"/-/ready", timeout)
 		}
 		report.Healthy, report.Ready = healthErr == nil, readyErr == nil
 		if err := a.printHealth(out, report); err != nil {
@@ -77,15 +86,29 @@ func (a *App) printHealth(out *output, r healthReport) error {
 	return err
 }
 
+// trustingClient returns a client that trusts the authorities in a file instead of the system's, or
+// the system's when there is none.
+func trustingClient(file string) (*http.Client, error) {
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
+	if file != "" {
+		roots, err := certificate.Pool(file)
+		if err != nil {
+			return nil, err
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	}
+	return &http.Client{Transport: transport}, nil
+}
+
 // probe returns nil when url answers with a 2xx status in time.
-func probe(ctx context.Context, url string, timeout time.Duration) error {
+func probe(ctx context.Context, client *http.Client, url string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return fmt.Errorf("check health: %w", err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("check health: %w", err)
 	}

@@ -20,8 +20,14 @@ func run(ctx context.Context, s Service) error {
 	defer restore()
 	return server.Run(ctx, server.Config{
 		Listen:          c.Listen,
+		TLS:             s.Profile.tls(c.TLS),
+		Connections:     c.Limits.Connections,
+		PerAddress:      c.Limits.ConnectionsPerAddress,
+		Dev:             s.Profile.Dev,
+		Origins:         c.Controls.Origins.Items(),
+		MetricsFrom:     c.Metrics.From.Or(s.Profile.metricsFrom()),
 		Data:            c.Data,
-		Ring:            server.Ring{Segments: ringSegments, SegmentBytes: c.WALBytes(s.AutoWAL) / ringSegments &^ (4<<10 - 1)},
+		Ring:            server.Ring{Segments: ringSegments, SegmentBytes: c.WALBytes(s.Profile.WAL) / ringSegments &^ (4<<10 - 1)},
 		MemoryBytes:     memory,
 		MaxBodyBytes:    int64(c.Limits.RequestBody),
 		TransitionDelay: c.TransitionDelay,

@@ -4,7 +4,13 @@ import (
 	"net"
 
 	"github.com/spf13/cobra"
+
+	"github.com/headrace/headrace/internal/config"
 )
+
+// verifiesSignatures says that a caller of serve is who the request says. As long as it is not so,
+// TLS keeps nobody out, and listening beyond loopback needs a word of its own.
+const verifiesSignatures = false
 
 // serve is the command that runs the server on a directory.
 func (a *App) serve() *cobra.Command {
@@ -17,10 +23,14 @@ everything answered is there again after a crash or a power cut.
 Signatures are not verified yet: whoever reaches the port may do everything. So it listens on
 loopback only, unless --insecure-listen says that the network may be trusted.
 
+With --tls-cert and --tls-key, --tls-acme-domains or --tls-mode self-signed the port has TLS
+beside cleartext, which then only this machine may use: see --tls-cleartext.
+
 The first SIGINT or SIGTERM stops listening and lets requests in flight finish; a second
 one ends the program at once. Logs go to stderr.`,
 		Example: `  headrace serve --data /var/lib/headrace
-  headrace serve --data ./data --config headrace.yaml --wal-size 8GiB`,
+  headrace serve --data ./data --config headrace.yaml --wal-size 8GiB
+  headrace serve --data ./data --tls-cert tls.crt --tls-key tls.key`,
 		Args: arguments(),
 	}
 	load := a.configFlags(cmd)
@@ -30,15 +40,29 @@ one ends the program at once. Logs go to stderr.`,
 		if err != nil {
 			return err
 		}
-		switch {
-		case loaded.Data == "":
+		if loaded.Data == "" {
 			return usagef(cmd, "no data directory: give --data DIR")
-		case !*insecure && !onLoopback(loaded.Listen):
-			return usagef(cmd, "%s is reached from outside this machine, and signatures are not verified: listen on loopback or give --insecure-listen", loaded.Listen)
 		}
-		return a.start(cmd, loaded, serveWAL)
+		if why := exposed(loaded.Config, verifiesSignatures); why != "" && !*insecure {
+			return usagef(cmd, "%s is reached from outside this machine, %s", loaded.Listen, why)
+		}
+		return a.start(cmd, loaded, Profile{InsecureListen: *insecure, WAL: serveWAL})
 	}
 	return cmd
+}
+
+// exposed says why a configuration must not be served to a network that nobody vouches for; "" when it
+// may be.
+func exposed(c config.Config, verified bool) string {
+	switch {
+	case onLoopback(c.Listen):
+		return ""
+	case !verified:
+		return "and signatures are not verified: listen on loopback or give --insecure-listen"
+	case c.TLS.Source(config.TLSOff) == config.TLSOff:
+		return "and in cleartext: set up TLS, listen on loopback or give --insecure-listen"
+	}
+	return ""
 }
 
 // onLoopback reports whether a listen address is reached from this machine only.

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +44,13 @@ type Config struct {
 	DrainTimeout time.Duration
 	// Limits bound what callers can create and send.
 	Limits Limits
+	// TLS says how the port is encrypted.
+	TLS TLS
+	// Audit says what is written down about calls.
+	Audit Audit
+	// Metrics and Controls say who may use what the port has beside AWS's calls.
+	Metrics  Metrics
+	Controls Controls
 	// Log says what is logged and how.
 	Log Log
 }
@@ -53,6 +61,11 @@ type Limits struct {
 	Streams, Shards int
 	// RequestBody is the largest request body taken, before and after decompression.
 	RequestBody Size
+	// Connections is the most open connections, ConnectionsPerAddress the most of one address.
+	Connections, ConnectionsPerAddress int
+	// RequestsPerAddress and RequestsPerKey are how many requests a second one address and one access
+	// key may make; 0 sets no bound.
+	RequestsPerAddress, RequestsPerKey int
 }
 
 // Log is the configuration of the program's log.
@@ -84,8 +97,15 @@ func Default() Config {
 		Account:      "000000000000",
 		Region:       "us-east-1",
 		DrainTimeout: 10 * time.Second,
-		Limits:       Limits{Streams: 1000, Shards: 10000, RequestBody: 16 << 20},
-		Log:          Log{Level: slog.LevelInfo, Format: FormatText},
+		Limits: Limits{
+			Streams: 1000, Shards: 10000, RequestBody: 16 << 20,
+			Connections: 8192, ConnectionsPerAddress: 2048,
+			RequestsPerAddress: 100_000, RequestsPerKey: 100_000,
+		},
+		TLS:     defaultTLS(),
+		Audit:   defaultAudit(),
+		Metrics: Metrics{From: AutoPeers},
+		Log:     Log{Level: slog.LevelInfo, Format: FormatText},
 	}
 }
 
@@ -129,10 +149,15 @@ func (e *KeyError) Unwrap() error { return e.Err }
 
 // Validate returns a *KeyError for the first key whose value cannot work, or nil.
 func (c Config) Validate() error {
-	for _, check := range []struct {
-		key string
-		err error
-	}{
+	if err := c.validateValues(); err != nil {
+		return err
+	}
+	return firstOf(slices.Concat(tlsRelations(c.TLS), auditRelations(c.Audit)))
+}
+
+// validateValues is Validate for each value by itself: some work only together with others.
+func (c Config) validateValues() error {
+	return firstOf(slices.Concat([]check{
 		{"listen", checkListen(c.Listen)},
 		{"data", checkData(c.Data)},
 		{"wal-size", checkWAL(c.WALSize)},
@@ -143,11 +168,27 @@ func (c Config) Validate() error {
 		{"drain-timeout", checkDelay(c.DrainTimeout)},
 		{"limits.streams", checkCount(c.Limits.Streams)},
 		{"limits.shards", checkCount(c.Limits.Shards)},
-		{"limits.request-body", checkBody(c.Limits.RequestBody)},
+		{"limits.request-body", atLeast(c.Limits.RequestBody, minRequestBody)},
+		{"limits.connections", checkCount(c.Limits.Connections)},
+		{"limits.connections-per-address", checkCount(c.Limits.ConnectionsPerAddress)},
+		{"limits.requests-per-address", checkRate(c.Limits.RequestsPerAddress)},
+		{"limits.requests-per-key", checkRate(c.Limits.RequestsPerKey)},
+		{"metrics.from", oneOf(c.Metrics.From, AutoPeers, AnyPeer, LoopbackPeers, NoPeer)},
+		{"controls.origins", checkOrigins(c.Controls.Origins)},
 		{"log.format", checkFormat(c.Log.Format)},
-	} {
-		if check.err != nil {
-			return &KeyError{Key: check.key, Err: check.err}
+	}, tlsChecks(c.TLS), auditChecks(c.Audit)))
+}
+
+// check is what is wrong with the value of a key, if anything is.
+type check struct {
+	key string
+	err error
+}
+
+func firstOf(checks []check) error {
+	for _, c := range checks {
+		if c.err != nil {
+			return &KeyError{Key: c.key, Err: c.err}
 		}
 	}
 	return nil
@@ -219,9 +260,9 @@ func checkCount(n int) error {
 	return nil
 }
 
-func checkBody(s Size) error {
-	if s < minRequestBody {
-		return fmt.Errorf("%s is less than %s", s, Size(minRequestBody))
+func checkRate(n int) error {
+	if n < 0 {
+		return fmt.Errorf("%d is less than 0", n)
 	}
 	return nil
 }

@@ -168,6 +168,33 @@ limits:
   streams: 7 # environment variable HEADRACE_LIMITS_STREAMS
   shards: 10000 # default
   request-body: 16MiB # default
+  connections: 8192 # default
+  connections-per-address: 2048 # default
+  requests-per-address: 100000 # default
+  requests-per-key: 100000 # default
+tls:
+  mode: auto # default
+  cert: "" # default
+  key: "" # default
+  san: "" # default
+  cleartext: auto # default
+  client-ca: "" # default
+  client-certificate: require # default
+  acme-domains: "" # default
+  acme-email: "" # default
+  acme-directory: https://acme-v02.api.letsencrypt.org/directory # default
+  acme-ca: "" # default
+audit:
+  mode: auto # default
+  directory: "" # default
+  data-events: false # default
+  file-size: 64MiB # default
+  file-age: 24h0m0s # default
+  total-size: 1GiB # default
+metrics:
+  from: auto # default
+controls:
+  origins: "" # default
 log:
   level: debug # flag --log-level
   format: text # default

@@ -121,8 +121,11 @@ func (l *Loaded) WriteYAML(w io.Writer) error {
 			parent, name = sections[section], rest
 		}
 		v := scalar(s.value.String())
-		if s.typ == "count" {
+		switch s.typ {
+		case "count":
 			v.Tag = "!!int"
+		case "bool":
+			v.Tag = "!!bool"
 		}
 		v.LineComment = l.comment(s.key)
 		parent.Content = append(parent.Content, scalar(name), v)

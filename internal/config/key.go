@@ -19,7 +19,7 @@ const FileVariable = Prefix + "CONFIG"
 type Key struct {
 	// Name is the dotted name used in the file: limits.streams.
 	Name string
-	// Type is the placeholder in help: address, size, duration, count, text or level.
+	// Type is the placeholder in help: address, size, duration, count, text, bool, list and so on.
 	Type string
 	// Usage says what the key does, as one phrase.
 	Usage string
@@ -47,7 +47,8 @@ func Keys() []Key {
 	return keys
 }
 
-// Check reports whether text can be the value of the named key. The error does not name the key.
+// Check reports whether text can be the value of the named key, whatever the others are. The error
+// does not name the key.
 func Check(name, text string) error {
 	c := Default()
 	for _, s := range settings(&c) {
@@ -58,7 +59,7 @@ func Check(name, text string) error {
 			return err
 		}
 		var bad *KeyError
-		if errors.As(c.Validate(), &bad) {
+		if errors.As(c.validateValues(), &bad) {
 			return bad.Err
 		}
 		return nil
@@ -81,7 +82,7 @@ type value interface {
 // settings is the table of every key, bound to the fields of c. All else is derived from it: flags,
 // environment variables, file keys, printing.
 func settings(c *Config) []setting {
-	return []setting{
+	all := []setting{
 		{"listen", "address", "address to listen on, host:port", (*textValue)(&c.Listen)},
 		{"data", "directory", "directory to keep everything in, instead of memory", (*textValue)(&c.Data)},
 		{"wal-size", "size", "size of the write-ahead log in the data directory", (*memoryValue)(&c.WALSize)},
@@ -93,9 +94,18 @@ func settings(c *Config) []setting {
 		{"limits.streams", "count", "most streams an account may have in a region", (*countValue)(&c.Limits.Streams)},
 		{"limits.shards", "count", "most open shards an account may have in a region", (*countValue)(&c.Limits.Shards)},
 		{"limits.request-body", "size", "largest request body taken", (*sizeValue)(&c.Limits.RequestBody)},
-		{"log.level", "level", "least severe level logged: debug, info, warn or error", (*levelValue)(&c.Log.Level)},
-		{"log.format", "text", "log format: text or json", (*textValue)(&c.Log.Format)},
+		{"limits.connections", "count", "most open connections; further ones wait", (*countValue)(&c.Limits.Connections)},
+		{"limits.connections-per-address", "count", "most open connections of one address; further ones are closed", (*countValue)(&c.Limits.ConnectionsPerAddress)},
+		{"limits.requests-per-address", "count", "most requests a second of one address; 0 sets no bound", (*countValue)(&c.Limits.RequestsPerAddress)},
+		{"limits.requests-per-key", "count", "most requests a second of one access key; 0 sets no bound", (*countValue)(&c.Limits.RequestsPerKey)},
 	}
+	all = append(all, tlsSettings(&c.TLS)...)
+	all = append(all, auditSettings(&c.Audit)...)
+	all = append(all, pageSettings(c)...)
+	return append(all,
+		setting{"log.level", "level", "least severe level logged: debug, info, warn or error", (*levelValue)(&c.Log.Level)},
+		setting{"log.format", "text", "log format: text or json", (*textValue)(&c.Log.Format)},
+	)
 }
 
 type textValue string
@@ -115,6 +125,19 @@ func (v *countValue) Set(s string) error {
 }
 
 func (v *countValue) String() string { return strconv.Itoa(int(*v)) }
+
+type boolValue bool
+
+func (v *boolValue) Set(s string) error {
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return fmt.Errorf("%q is neither true nor false", s)
+	}
+	*v = boolValue(b)
+	return nil
+}
+
+func (v *boolValue) String() string { return strconv.FormatBool(bool(*v)) }
 
 type durationValue time.Duration
 

@@ -272,6 +272,9 @@ func (l *Listener) greet(c *Conn, raw net.Conn) {
 			explain(raw)
 		}
 		_ = c.Close() // nobody was served on it
+		if why == served {
+			return
+		}
 		select {
 		case <-l.done: // which closed it
 		default:
@@ -289,6 +292,10 @@ func (l *Listener) greet(c *Conn, raw net.Conn) {
 		_ = c.Close() // nobody was served on it
 	}
 }
+
+// served stands for a client that wanted nothing but the handshake, such as an ACME authority's: ALPN
+// chose a protocol that is not HTTP.
+const served Refusal = "served"
 
 // handshakeByte begins every TLS record of a handshake, and no request of any version of HTTP.
 const handshakeByte = 0x16
@@ -316,6 +323,9 @@ func (l *Listener) secure(c *Conn, raw net.Conn) (Refusal, error) {
 	}
 	state := secured.ConnectionState()
 	c.Conn, c.state = secured, &state
+	if p := state.NegotiatedProtocol; p != "" && p != "h2" && p != "http/1.1" {
+		return served, nil
+	}
 	return "", nil
 }
 

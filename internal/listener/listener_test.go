@@ -173,6 +173,22 @@ func TestHandshake(t *testing.T) {
 	})
 }
 
+// A client that wanted to see the certificate alone does not reach the HTTP server.
+func TestHandshakeForItsOwnSake(t *testing.T) {
+	cfg := tlsConfig(t)
+	cfg.NextProtos = append(cfg.NextProtos, "acme-tls/1")
+	bubble(t, Config{TLS: cfg}, func(t *testing.T, p *pipes, l *Listener, r *refusals) {
+		client := tls.Client(p.dial(t, "192.0.2.1"), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"acme-tls/1"}})
+		if got := ended(t, client); got != "" || client.ConnectionState().NegotiatedProtocol != "acme-tls/1" {
+			t.Errorf("got %q, %+v", got, client.ConnectionState())
+		}
+		synctest.Wait()
+		if l.Open() != 0 || r.all() != "" {
+			t.Errorf("%d open, refused %q; want neither", l.Open(), r.all())
+		}
+	})
+}
+
 func TestStallsBeforeHTTPAreCut(t *testing.T) {
 	f := func(sent, want string) {
 		t.Helper()

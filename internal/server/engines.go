@@ -69,6 +69,7 @@ func openDisk(ctx context.Context, cfg Config, sys *system, log shardlog.Config,
 	if err != nil {
 		return engines{}, err
 	}
+	sys.data = fs
 	ring := cfg.Ring
 	lane, err := lanedisk.Open(ctx, fs, lanedisk.Config{
 		Segments: ring.Segments, SegmentBytes: ring.SegmentBytes, Ready: 2,

@@ -3,6 +3,7 @@ package server
 import (
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -10,31 +11,57 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/config"
 )
 
 // pageTimeout is how long a client may take to fetch one of our own pages.
 const pageTimeout = 20 * time.Second
 
+// pages are what the port has beside AWS's calls.
+type pages struct {
+	ready    *atomic.Bool
+	registry *prometheus.Registry
+	// metricsFrom says who may read /metrics: stream names are in it.
+	metricsFrom config.Peers
+	controls    http.Handler
+}
+
 // port divides the one port's paths: our own pages under their names, whatever the method, and AWS
 // calls on all others. AWS itself does not look at the path of these protocols.
-func port(calls http.Handler, registry *prometheus.Registry, ready *atomic.Bool) http.Handler {
+func port(calls http.Handler, p pages) http.Handler {
 	own := http.NewServeMux()
 	own.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { page(w, http.StatusOK, "healthy\n") })
 	own.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
-		if !ready.Load() {
+		if !p.ready.Load() {
 			page(w, http.StatusServiceUnavailable, "not ready\n")
 			return
 		}
 		page(w, http.StatusOK, "ready\n")
 	})
-	own.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	own.Handle("GET /metrics", only(p.metricsFrom, promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/-/healthy", "/-/ready", "/metrics":
+		switch {
+		case r.URL.Path == "/-/healthy", r.URL.Path == "/-/ready", r.URL.Path == "/metrics":
 			bound(w, r)
 			own.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, controlsPath):
+			p.controls.ServeHTTP(w, r)
 		default:
 			calls.ServeHTTP(w, r)
+		}
+	})
+}
+
+// only keeps a page to some peers.
+func only(from config.Peers, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case from == config.NoPeer:
+			http.NotFound(w, r)
+		case from == config.LoopbackPeers && !fromLoopback(r):
+			page(w, http.StatusForbidden, "this page is for the server's own machine; metrics.from lets others read it\n")
+		default:
+			next.ServeHTTP(w, r)
 		}
 	})
 }

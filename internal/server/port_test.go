@@ -53,7 +53,7 @@ func dialPort(t *testing.T, h http.Handler) net.Conn {
 func testPort() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "tries"}))
-	return port(http.NotFoundHandler(), registry, new(atomic.Bool))
+	return port(http.NotFoundHandler(), pages{ready: new(atomic.Bool), registry: registry, controls: newControls(true, nil)})
 }
 
 func TestUnreadMetricsHoldNoPlace(t *testing.T) {

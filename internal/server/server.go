@@ -1,5 +1,6 @@
 // Package server turns a configuration into a running Headrace: it wires engines, domains and APIs
-// together (wiring.go), listens, serves every protocol on one port, and drains on the way out.
+// together (wiring.go), listens, serves every protocol on one port, in cleartext and in TLS, and drains
+// on the way out.
 //
 // It is the only package that knows every other one. It holds no behaviour of any service: what a
 // call does is in internal/api and below.
@@ -15,8 +16,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/netutil"
 
+	"github.com/headrace/headrace/internal/config"
+	"github.com/headrace/headrace/internal/listener"
 	"github.com/headrace/headrace/internal/metrics"
 )
 
@@ -24,6 +26,15 @@ import (
 type Config struct {
 	// Listen is the address of the one port, host:port; port 0 picks a free one.
 	Listen string
+	// TLS says how the port is encrypted: Mode and Cleartext are what the profile made of auto.
+	TLS config.TLS
+	// Connections is how many there may be at a time, PerAddress how many from one address.
+	Connections, PerAddress int
+	// Dev adds the controls for development, which pages of Origins may use.
+	Dev     bool
+	Origins []string
+	// MetricsFrom says who may read /metrics; AnyPeer, LoopbackPeers or NoPeer.
+	MetricsFrom config.Peers
 	// Data is the directory that everything is kept in; empty keeps it in memory.
 	Data string
 	// Ring is the write-ahead log of a data directory.
@@ -74,14 +85,17 @@ const (
 	// AWS's clients send a few KiB, most of it a session token.
 	maxHeaderBytes      = 16 << 10
 	defaultDrainTimeout = 10 * time.Second
-	// maxConnections bounds what idle and half-open clients can hold: some 40 KiB each, and what an
-	// HTTP/2 client may send before anybody reads it.
-	maxConnections = 8 << 10
 	// KCL opens a stream a shard on one HTTP/2 connection.
 	maxConcurrentStreams = 1 << 10
 	// receiveWindow is how much of its requests' bodies an HTTP/2 client may send ahead of the
 	// handlers that read them. Bodies are admitted against the memory budget by the handler.
 	receiveWindow = 256 << 10
+	// readFrame is the least that HTTP/2 allows: memory for a whole frame is taken when its length is
+	// announced, and whoever announces a frame need not send it.
+	readFrame = 16 << 10
+	// A client on HTTP/2 that sends nothing for pingAfter is asked whether it is there, and one that
+	// takes nothing of what is written to it for stuckAfter has gone.
+	pingAfter, stuckAfter = time.Minute, 30 * time.Second
 )
 
 // Run serves until ctx is done, then stops listening, lets requests in flight finish for
@@ -111,28 +125,45 @@ func Run(ctx context.Context, cfg Config) (err error) {
 }
 
 // serve owns the HTTP server and the domain runners for as long as ctx lives.
-func serve(ctx context.Context, cfg Config, system *system, listener net.Listener) error {
+func serve(ctx context.Context, cfg Config, system *system, inner net.Listener) error {
+	encrypted, started, err := openTLS(ctx, cfg, system, inner.Addr())
+	if err != nil {
+		return errors.Join(err, inner.Close())
+	}
+	connections := listener.New(inner, listener.Config{
+		TLS: encrypted, Cleartext: cleartext(cfg.TLS.Cleartext),
+		Connections: cfg.Connections, PerAddress: cfg.PerAddress,
+	})
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	srv := &http.Server{
-		Handler:   system.handler,
+		Handler:   withTLS(system.handler),
 		Protocols: protocols,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxConcurrentStreams,
 			MaxReceiveBufferPerConnection: receiveWindow,
 			MaxReceiveBufferPerStream:     receiveWindow,
+			MaxReadFrameSize:              readFrame,
+			SendPingTimeout:               pingAfter,
+			WriteByteTimeout:              stuckAfter,
 		},
+		ConnContext:       keepConn,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(netutil.LimitListener(listener, maxConnections)) }()
+	go func() { served <- srv.Serve(connections) }()
+	if err := started(ctx); err != nil {
+		_ = srv.Close() // the error is the one to tell
+		<-served
+		return fmt.Errorf("set up TLS: %w", err)
+	}
 	system.ready.Store(true)
 	if cfg.Ready != nil {
-		cfg.Ready(listener.Addr())
+		cfg.Ready(inner.Addr())
 	}
 	select {
 	case err := <-served: // the listener broke

@@ -274,3 +274,7 @@ func TestTransitionDelay(t *testing.T) {
 		t.Errorf("the stream is %q; want CREATING (%v)", out.StreamDescriptionSummary.StreamStatus, err)
 	}
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func newRegistry() *prometheus.Registry { return prometheus.NewRegistry() }

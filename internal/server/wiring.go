@@ -14,6 +14,7 @@ import (
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/metrics"
 	"github.com/headrace/headrace/internal/stream"
+	"github.com/headrace/headrace/internal/vfs"
 	"github.com/headrace/headrace/internal/wire"
 )
 
@@ -21,10 +22,28 @@ import (
 type system struct {
 	handler http.Handler
 	ready   atomic.Bool
+	data    vfs.FS // the data directory, nil without one
 	closers []func() error
 }
 
 func (s *system) onClose(f func() error) { s.closers = append(s.closers, f) }
+
+// run runs f until close, which waits for it. What f returns is given to failed, if that is not nil.
+func (s *system) run(ctx context.Context, f func(context.Context) error, failed func(error)) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		if err := f(ctx); err != nil && failed != nil {
+			failed(err)
+		}
+	}()
+	s.onClose(func() error {
+		stop()
+		<-stopped
+		return nil
+	})
+}
 
 // close stops what assemble started, newest first, and waits for it.
 func (s *system) close() error {
@@ -74,7 +93,10 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 		Memory:       requests,
 		IdleBuffers:  min(cfg.MemoryBytes/idleBufferDivisor, maxIdleBuffers),
 	})
-	sys.handler = port(calls, cfg.Registry, &sys.ready)
+	sys.handler = port(calls, pages{
+		ready: &sys.ready, registry: cfg.Registry, metricsFrom: cfg.MetricsFrom,
+		controls: newControls(cfg.Dev, cfg.Origins),
+	})
 	return sys, nil
 }
 
@@ -107,19 +129,7 @@ func openStreams(ctx context.Context, cfg Config, sys *system, meters *metrics.M
 		return nil, err
 	}
 	// The runner stops before the coordinator that it watches: it is closed first.
-	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		if err := streams.Run(ctx); err != nil {
-			fail(fmt.Errorf("streams failed: %w", err))
-		}
-	}()
-	sys.onClose(func() error {
-		stop()
-		<-stopped
-		return nil
-	})
+	sys.run(ctx, streams.Run, func(err error) { fail(fmt.Errorf("streams failed: %w", err)) })
 	return streams, nil
 }
 
