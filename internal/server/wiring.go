@@ -86,7 +86,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	}
 	calls := wire.NewHandler(wire.Config{
 		Services:     []wire.Service{kinesis.New(streams, meters, now).Wire()},
-		Authenticate: sigv4.FormOnly{Account: cfg.DefaultAccount}.Identify,
+		Authenticate: sigv4.FormOnly{Account: cfg.DefaultAccount},
 		Clock:        now,
 		Observer:     observer(meters, cfg.Logger),
 		MaxBody:      cfg.MaxBodyBytes,

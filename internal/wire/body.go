@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/wire/shape"
 )
@@ -78,16 +79,19 @@ func (x *exchange) readBody() error {
 	if declared > x.h.cfg.MaxBody {
 		return x.tooLarge()
 	}
-	encoded := gzipped(x.r.Header)
-	if encoded {
-		declared = -1
-	}
 	if err := x.openBody(); err != nil {
 		return err
 	}
 	var from io.Reader = &x.src
+	if x.refused == nil {
+		from = x.check.Body(from)
+	}
+	encoded := gzipped(x.r.Header)
+	if encoded || x.check.Chunked() {
+		declared = -1
+	}
 	if encoded {
-		z, err := x.h.unzipper(&x.src)
+		z, err := x.h.unzipper(from)
 		if err != nil {
 			return x.readFailed(err)
 		}
@@ -114,6 +118,8 @@ func (x *exchange) fill(from io.Reader, declared int64) error {
 		if len(room) == 0 {
 			if int64(len(x.body)) == declared {
 				room = x.probe[:] // only the end is left
+			} else if x.refused != nil && cap(x.body) >= firstStep {
+				return x.discardBody()
 			} else if err := x.growBody(declared); err != nil {
 				return err
 			} else {
@@ -191,6 +197,22 @@ func (x *exchange) releaseBody() {
 	}
 }
 
+// discardBody gives up a body whose caller is refused, and reads what is left of it, so that the
+// client gets to read its refusal.
+func (x *exchange) discardBody() error {
+	x.releaseBody()
+	x.discarded = true
+	left := x.h.cfg.MaxBody - x.src.n
+	n, err := io.Copy(io.Discard, io.LimitReader(&x.src, left+1))
+	switch {
+	case err != nil:
+		return x.readFailed(err)
+	case n > left:
+		return x.tooLarge()
+	}
+	return nil
+}
+
 // drain reads a body nobody wants, so that the client gets to read its refusal, and reports whether
 // there was one.
 func (x *exchange) drain() (some bool, err error) {
@@ -215,6 +237,10 @@ func (x *exchange) readFailed(err error) error {
 	}
 	if errors.Is(x.src.err, os.ErrDeadlineExceeded) {
 		return &shape.Error{Code: "RequestTimeoutException", Message: "The request body did not arrive in time.", Status: http.StatusRequestTimeout}
+	}
+	if refusal, ok := errors.AsType[*sigv4.Refusal](err); ok {
+		x.hangUp() // some of the body is left
+		return refusal
 	}
 	return &shape.SerializationError{Detail: "read body: " + err.Error()}
 }
@@ -248,11 +274,19 @@ func (x *exchange) abandonBody() {
 	}
 }
 
-// gzipped reports whether the body is compressed with gzip, and nothing else: AWS ignores all other
-// encodings.
+// gzipped reports whether the body is compressed with gzip, and nothing else but in AWS's chunks,
+// which are not this function's business: AWS ignores all other encodings.
 func gzipped(h http.Header) bool {
-	e := strings.TrimSpace(h.Get("Content-Encoding"))
-	return strings.EqualFold(e, "gzip") || strings.EqualFold(e, "x-gzip")
+	compressed := 0
+	for e := range strings.SplitSeq(h.Get("Content-Encoding"), ",") {
+		switch e = strings.TrimSpace(e); {
+		case strings.EqualFold(e, "gzip") || strings.EqualFold(e, "x-gzip"):
+			compressed++
+		case !strings.EqualFold(e, "aws-chunked"):
+			return false
+		}
+	}
+	return compressed == 1
 }
 
 // unzipper returns a pooled decompressor that has read the header from r.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 
+	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/wire/shape"
 )
 
@@ -39,11 +40,12 @@ func (x *exchange) serve() {
 		x.refuseContent(&rt)
 		return
 	}
+	x.refused = x.h.cfg.Authenticate.Begin(&x.check, x.r, rt.signatures())
 	if err := x.readBody(); err != nil {
 		x.answer(err)
 		return
 	}
-	if len(x.body) == 0 {
+	if len(x.body) == 0 && !x.discarded {
 		x.answer(emptyBody(&rt))
 		return
 	}
@@ -111,13 +113,17 @@ func emptyBody(rt *route) error {
 // The body of a request that will be refused is only checked for being well-formed, never decoded:
 // an unauthenticated client gets to spend no more than that.
 func (x *exchange) dispatch(rt *route) {
-	identity, refused := x.h.cfg.Authenticate(x.r)
+	var identity sigv4.Identity
+	refused := x.refused
+	if refused == nil {
+		identity, refused = x.check.Finish()
+	}
 	if refused == nil {
 		x.event.Account, x.event.Region = identity.Account, identity.Region
 	}
 	if !rt.built() || refused != nil || rt.content == plainJSON {
 		switch {
-		case !shape.Wellformed(documentOf(rt.content), x.body):
+		case !x.discarded && !shape.Wellformed(documentOf(rt.content), x.body):
 			x.answer(errUnparsable)
 		case rt.content == plainJSON || !rt.built():
 			x.answer(errUnknownOperation)

@@ -160,7 +160,7 @@ func fakeService() Service {
 }
 
 func fakeConfig() Config {
-	return Config{Services: []Service{fakeService()}, Authenticate: sigv4.FormOnly{}.Identify}
+	return Config{Services: []Service{fakeService()}, Authenticate: sigv4.FormOnly{}}
 }
 
 // sign makes a request pass sigv4.FormOnly.

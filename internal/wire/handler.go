@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/wire/shape"
 )
 
@@ -68,8 +69,14 @@ type exchange struct {
 	src      source
 	body     []byte // the request body, from buffers; nil when released
 	reserved int64  // the request's share of the budget
-	probe    [1]byte
-	random   [16 + 72]byte
+
+	check   sigv4.Check
+	refused error // what is wrong with the caller as far as headers and URL show
+	// discarded says that the body was longer than what a refused caller gets memory for.
+	discarded bool
+
+	probe  [1]byte
+	random [16 + 72]byte
 
 	dec shape.Decoder
 	val shape.Validator
@@ -159,7 +166,8 @@ func (h *Handler) recycle(x *exchange) {
 	x.dec.Reset(shape.JSON, nil)
 	x.enc.Reset(shape.JSON, nil)
 	x.val.Reset()
-	x.replied = false
+	x.check.Reset()
+	x.refused, x.discarded, x.replied = nil, false, false
 	h.exchanges.Put(x)
 }
 

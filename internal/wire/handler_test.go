@@ -367,10 +367,10 @@ func TestNewHandlerPanics(t *testing.T) {
 		NewHandler(c)
 	}
 	f("no Authenticate", Config{})
-	f("a prefix twice", Config{Services: []Service{fakeService(), fakeService()}, Authenticate: sigv4.FormOnly{}.Identify})
+	f("a prefix twice", Config{Services: []Service{fakeService(), fakeService()}, Authenticate: sigv4.FormOnly{}})
 	twice := fakeService()
 	twice.Operations = append(twice.Operations, twice.Operations[0])
-	f("an operation twice", Config{Services: []Service{twice}, Authenticate: sigv4.FormOnly{}.Identify})
+	f("an operation twice", Config{Services: []Service{twice}, Authenticate: sigv4.FormOnly{}})
 }
 
 // Two services on one port answer in their own formats.

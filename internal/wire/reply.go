@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/wire/shape"
 )
 
@@ -56,6 +57,9 @@ func (x *exchange) public(err error) (e *shape.Error, member string) {
 	}
 	if e, ok := errors.AsType[*shape.Error](err); ok {
 		return e, "message"
+	}
+	if r, ok := errors.AsType[*sigv4.Refusal](err); ok {
+		return r.For(sigv4.JSON), "message"
 	}
 	if x.r.Context().Err() != nil || errors.Is(err, context.Canceled) {
 		return &shape.Error{Code: "ServiceUnavailableException", Message: "The request was abandoned.", Status: http.StatusServiceUnavailable, Fault: true}, "message"

@@ -6,12 +6,14 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/wire/shape"
 )
 
 // service is a Service prepared for dispatch.
 type service struct {
 	name       string
+	signatures sigv4.Rules
 	formats    Formats
 	operations map[string]*operation
 }
@@ -80,7 +82,8 @@ func newRoutes(services []Service) routes {
 }
 
 func newService(s Service) *service {
-	sv := &service{name: s.SigningName, formats: s.Formats, operations: make(map[string]*operation)}
+	sv := &service{name: s.SigningName, signatures: s.Signatures, formats: s.Formats, operations: make(map[string]*operation)}
+	sv.signatures.Service = s.SigningName
 	for _, name := range s.Known {
 		sv.operations[name] = &operation{spec: shape.Operation{Name: name}}
 	}
@@ -100,6 +103,15 @@ type route struct {
 	named     bool       // the target has the form prefix.operation
 	content   Formats    // the request's content type; 0: none that the service accepts
 	fallback  Formats    // what to answer an empty body in
+}
+
+// signatures returns the rules for the request's signature. Nothing holds for one to no service: it is
+// read to know who asks for what is not there.
+func (rt *route) signatures() sigv4.Rules {
+	if rt.service == nil {
+		return sigv4.Rules{}
+	}
+	return rt.service.signatures
 }
 
 // built reports whether the route ends at an operation that can be called.

@@ -4,13 +4,13 @@
 // or error into the response, byte for byte as AWS does.
 //
 // It is not a router for anything else on the port (the console, metrics and REST protocols have
-// their own handlers), it knows no service by name, and it does not verify signatures or permissions:
-// Config.Authenticate does. Event streams are not served yet: an operation that answers with one
+// their own handlers), it knows no service by name, and it does not itself verify signatures or
+// permissions: it shows Config.Authenticate the headers and the body. Event streams are not served yet: an operation that answers with one
 // counts as not built.
 //
 //	h := wire.NewHandler(wire.Config{
 //		Services:     []wire.Service{{TargetPrefix: "Kinesis_20131202", SigningName: "kinesis", ...}},
-//		Authenticate: sigv4.FormOnly{}.Identify,
+//		Authenticate: sigv4.FormOnly{},
 //	})
 //
 // # The order of checks
@@ -30,10 +30,17 @@
 //  7. The content type application/json gets this far only: 404 UnknownOperationException in an
 //     envelope of its own.
 //  8. An unknown target, or an operation that is not built, is UnknownOperationException.
-//  9. Authentication.
+//  9. Authentication: first what is wrong with the signature, in the order that package sigv4 gives, or
+//     with the body that it is over.
 //  10. A value of the wrong type is SerializationException whose text is called Message, not message.
 //  11. The model's constraints: ValidationException.
 //  12. The operation.
+//
+// A caller whom headers and URL alone give away (no signature, no such key, a signature over another
+// body than the one announced) keeps his place in this order, but gets no more memory than 64 KiB: the
+// rest of a larger body is read and thrown away, and the sixth check is left out.
+//
+// What a signature is over is what came over the network: the hash is that of the compressed body.
 package wire
 
 import (
@@ -69,6 +76,8 @@ type Service struct {
 	SigningName string
 	// Formats are the content types the service accepts; 0 means AWSJSON11.
 	Formats Formats
+	// Signatures are the service's rules for them; their Service is SigningName.
+	Signatures sigv4.Rules
 	// Operations are the operations that are built.
 	Operations []shape.Operation
 	// Known names all operations of the model. Those not built answer UnknownOperationException
@@ -79,9 +88,8 @@ type Service struct {
 // Config says what a Handler serves and how much it spends on it. Only Authenticate is required.
 type Config struct {
 	Services []Service
-	// Authenticate says who sent a request, or refuses it: a *shape.Error reaches the client. It
-	// sees headers and URL only and must leave the body alone.
-	Authenticate func(*http.Request) (sigv4.Identity, error)
+	// Authenticate says who sent a request, or refuses it.
+	Authenticate Authenticator
 	// Clock measures requests for events; nil means clock.System. Socket deadlines always follow
 	// the machine's clock.
 	Clock clock.Clock
@@ -110,6 +118,15 @@ type Config struct {
 	// take to fetch a response, each plus one second for every 64 KiB: slow clients are served. A
 	// client that takes nothing of a response for WriteTimeout is cut. 0 means 20 s and 30 s.
 	BodyTimeout, WriteTimeout time.Duration
+}
+
+// Authenticator says who sends requests: a sigv4.Verifier, or sigv4.FormOnly, which believes them. It
+// is safe for concurrent use.
+type Authenticator interface {
+	// Begin judges the headers and the URL of r by a service's rules and prepares c for the rest:
+	// the body is read through c, then c.Finish names the caller. It leaves the body alone. A
+	// *sigv4.Refusal reaches the client; any other error is the server's fault.
+	Begin(c *sigv4.Check, r *http.Request, rules sigv4.Rules) error
 }
 
 // withDefaults returns c with its zero values filled in.

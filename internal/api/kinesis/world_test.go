@@ -58,7 +58,7 @@ func newWorld(t testing.TB, s setup) *world {
 	w.must(err)
 	w.handler = wire.NewHandler(wire.Config{
 		Services:     []wire.Service{kinesis.New(w.streams, meters, now).Wire()},
-		Authenticate: sigv4.FormOnly{}.Identify,
+		Authenticate: sigv4.FormOnly{},
 		Clock:        now,
 		Observer: wire.Observer{Failed: func(e wire.Event, err error, stack []byte) {
 			w.t.Errorf("%s failed on the server's side: %v\n%s", e.Operation, err, stack)

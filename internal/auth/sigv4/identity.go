@@ -11,6 +11,9 @@ type Identity struct {
 	Region string
 	// AccessKeyID is the key that signed the request.
 	AccessKeyID string
+	// Principal is the ARN of who holds the key: the account's root, a user or a role's session.
+	// It is empty when nobody looked the key up.
+	Principal string
 }
 
 // DefaultAccount is the account of keys that do not name one.
@@ -22,6 +25,18 @@ const DefaultAccount = "000000000000"
 type FormOnly struct {
 	// Account is used for keys that are not an account id; empty means DefaultAccount.
 	Account string
+}
+
+// Begin prepares c to identify the caller of r, or returns Parse's error. The body may be anything,
+// so of the rules none applies.
+func (f FormOnly) Begin(c *Check, r *http.Request, _ Rules) error {
+	identity, err := f.Identify(r)
+	if err != nil {
+		return err
+	}
+	c.begin(r)
+	c.begun, c.identity = true, identity
+	return nil
 }
 
 // Identify returns the caller of r, or Parse's error.

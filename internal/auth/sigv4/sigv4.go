@@ -1,17 +1,32 @@
-// Package sigv4 reads AWS Signature Version 4 off a request: who signed it, for which region and
-// service, and over what. It accepts both places a signature may stand in, the Authorization header
-// and the query string of a presigned URL, and refuses what is incomplete with AWS's own errors.
+// Package sigv4 says who signed a request with AWS Signature Version 4, and whether what arrived is
+// what was signed. It accepts both places a signature may stand in, the Authorization header and the
+// query string of a presigned URL, and refuses with AWS's own errors.
 //
-// It checks form only. It knows no secret keys, does not compute signatures and decides nothing
-// about permission: a Credential says who the caller claims to be.
+// A request is judged in two steps, because most clients sign their body's hash without sending it:
+// an authenticator's Begin reads headers and URL, the body is read through Check.Body, and
+// Check.Finish decides. FormOnly and Verifier are the two authenticators: the first believes every
+// signature of the right form, the second computes it again with the key's secret.
+//
+// It decides nothing about permission, and it keeps no keys: Keys finds them.
+//
+//	var c sigv4.Check
+//	defer c.Reset()
+//	if err := verifier.Begin(&c, r, sigv4.Rules{Service: "kinesis"}); err != nil { ... }
+//	body, err := io.ReadAll(c.Body(r.Body))
+//	identity, err := c.Finish()
+//
+// # The order of checks
+//
+// It is AWS's, as far as others have observed it: two signatures or none; the signature's parts; the
+// time; that the host is signed; the algorithm; the credential's five elements, then what they say, all
+// of it in one message; the access key; the signature; the session token. What a bad body costs its
+// caller comes with the signature.
 package sigv4
 
 import (
 	"net/http"
 	"net/url"
 	"strings"
-
-	"github.com/headrace/headrace/internal/wire/shape"
 )
 
 const (
@@ -45,33 +60,43 @@ type Credential struct {
 
 // Parse returns the signature of r. It does not look at the body and does not verify anything.
 //
-// Errors are *shape.Error with AWS's codes and texts: MissingAuthenticationTokenException when there
-// is no signature, InvalidSignatureException when there are two or the scope is wrong, and
-// IncompleteSignatureException when parts are missing.
+// Errors are *Refusal: Missing when there is no signature, Invalid when there are two or the scope is
+// wrong, and Incomplete when parts are missing.
 func Parse(r *http.Request) (Credential, error) {
-	header := r.Header.Get("Authorization")
-	var query url.Values
+	c, scope, _, err := read(r)
+	if err != nil {
+		return Credential{}, err
+	}
+	if err := c.setScope(scope, "", ""); err != nil {
+		return Credential{}, err
+	}
+	return c, nil
+}
+
+// read finds the signature's parts without judging what they say: the scope is not taken apart. query
+// is the URL's, nil when it has none.
+func read(r *http.Request) (c Credential, scope string, query url.Values, err error) {
+	header := first(r.Header, "Authorization")
 	if r.URL.RawQuery != "" {
 		query = r.URL.Query()
 	}
 	presigned := query.Has("X-Amz-Algorithm")
 	switch {
 	case header != "" && presigned:
-		return Credential{}, refuse("InvalidSignatureException",
-			"Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header.")
+		err = refuse(Invalid, "Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header.")
 	case header != "":
-		return parseHeader(header, r.Header)
+		scope, err = c.readHeader(header, r.Header)
 	case presigned:
-		return parseQuery(query)
+		scope, err = c.readQuery(query)
+	default:
+		err = refuse(Missing, "")
 	}
-	return Credential{}, refuse("MissingAuthenticationTokenException", "Missing Authentication Token")
+	return c, scope, query, err
 }
 
-// parseHeader reads "ALGORITHM Credential=..., SignedHeaders=..., Signature=...". AWS takes the
+// readHeader reads "ALGORITHM Credential=..., SignedHeaders=..., Signature=...". AWS takes the
 // parameters in any order, separated by commas, spaces or both, and names every missing one.
-func parseHeader(header string, h http.Header) (Credential, error) {
-	var c Credential
-	var scope string
+func (c *Credential) readHeader(header string, h http.Header) (scope string, err error) {
 	algorithm, rest := cutParameter(header)
 	c.Algorithm = algorithm
 	for rest != "" {
@@ -87,9 +112,9 @@ func parseHeader(header string, h http.Header) (Credential, error) {
 			c.Signature = value
 		}
 	}
-	c.Time = h.Get("X-Amz-Date")
+	c.Time = first(h, "X-Amz-Date")
 	if c.Time == "" {
-		c.Time = h.Get("Date")
+		c.Time = first(h, "Date")
 	}
 
 	var m missing
@@ -98,23 +123,36 @@ func parseHeader(header string, h http.Header) (Credential, error) {
 	m.parameter(c.SignedHeaders, "Authorization header requires 'SignedHeaders' parameter. ")
 	m.parameter(c.Time, "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ")
 	if m.text != "" {
-		return Credential{}, refuse("IncompleteSignatureException", m.text+"Authorization="+header)
+		return "", refuse(Incomplete, m.text+"Authorization="+header)
 	}
-	return c.scoped(scope)
+	return scope, nil
 }
 
 // cutParameter returns the text before the first comma or space and what follows the separators.
 func cutParameter(s string) (parameter, rest string) {
-	i := strings.IndexAny(s, ", ")
-	if i < 0 {
-		return s, ""
+	separates := func(c byte) bool { return c == ',' || c == ' ' }
+	end := 0
+	for end < len(s) && !separates(s[end]) {
+		end++
 	}
-	return s[:i], strings.TrimLeft(s[i:], ", ")
+	next := end
+	for next < len(s) && separates(s[next]) {
+		next++
+	}
+	return s[:end], s[next:]
 }
 
-// parseQuery reads the five parameters every presigned URL has.
-func parseQuery(q url.Values) (Credential, error) {
-	c := Credential{
+// first is h.Get for a key that is spelled as net/http spells it.
+func first(h http.Header, key string) string {
+	if values := h[key]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// readQuery reads the five parameters every presigned URL has.
+func (c *Credential) readQuery(q url.Values) (scope string, err error) {
+	*c = Credential{
 		Algorithm:     q.Get("X-Amz-Algorithm"),
 		SignedHeaders: q.Get("X-Amz-SignedHeaders"),
 		Signature:     q.Get("X-Amz-Signature"),
@@ -122,7 +160,7 @@ func parseQuery(q url.Values) (Credential, error) {
 		Presigned:     true,
 		Expires:       q.Get("X-Amz-Expires"),
 	}
-	scope := q.Get("X-Amz-Credential")
+	scope = q.Get("X-Amz-Credential")
 
 	var m missing
 	m.parameter(c.Algorithm, "AWS query-string parameters must include 'X-Amz-Algorithm'. ")
@@ -131,16 +169,17 @@ func parseQuery(q url.Values) (Credential, error) {
 	m.parameter(c.SignedHeaders, "AWS query-string parameters must include 'X-Amz-SignedHeaders'. ")
 	m.parameter(c.Time, "AWS query-string parameters must include 'X-Amz-Date'. ")
 	if m.text != "" {
-		return Credential{}, refuse("IncompleteSignatureException", m.text+"Re-examine the query-string parameters.")
+		return "", refuse(Incomplete, m.text+"Re-examine the query-string parameters.")
 	}
-	return c.scoped(scope)
+	return scope, nil
 }
 
-// scoped returns c with its scope taken apart. An access key may itself contain slashes, so the
-// scope is read from the right.
-func (c Credential) scoped(scope string) (Credential, error) {
+// setScope takes the scope apart. An access key may itself contain slashes, so it is read from the
+// right. service is the signing name it must have and stamp the signing time whose day it must be of;
+// either is not checked when empty.
+func (c *Credential) setScope(scope, service, stamp string) error {
 	if c.Algorithm != Algorithm {
-		return Credential{}, refuse("IncompleteSignatureException", "Unsupported AWS 'algorithm': '"+c.Algorithm+"'.")
+		return refuse(Incomplete, "Unsupported AWS 'algorithm': '"+c.Algorithm+"'.")
 	}
 	rest, end, ok := cutLast(scope)
 	if ok {
@@ -153,18 +192,27 @@ func (c Credential) scoped(scope string) (Credential, error) {
 		c.AccessKeyID, c.Date, ok = cutLast(rest)
 	}
 	if !ok || c.AccessKeyID == "" {
-		return Credential{}, refuse("IncompleteSignatureException",
+		return refuse(Incomplete,
 			"Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '"+scope+"'")
 	}
-	if end != terminator {
-		return Credential{}, refuse("InvalidSignatureException",
-			"Credential should be scoped with a valid terminator: '"+terminator+"', not '"+end+"'.")
-	}
+	var wrong []string
 	if !validRegion(c.Region) {
-		return Credential{}, refuse("InvalidSignatureException",
-			"Credential should be scoped to a valid region, not '"+c.Region+"'.")
+		wrong = append(wrong, "Credential should be scoped to a valid region, not '"+c.Region+"'.")
 	}
-	return c, nil
+	if service != "" && c.Service != service {
+		wrong = append(wrong, "Credential should be scoped to correct service: '"+service+"'.")
+	}
+	if end != terminator {
+		wrong = append(wrong, "Credential should be scoped with a valid terminator: '"+terminator+"', not '"+end+"'.")
+	}
+	if stamp != "" && c.Date != stamp[:len("20060102")] {
+		wrong = append(wrong, "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '"+
+			c.Date+"' != '"+stamp[:len("20060102")]+"', from '"+stamp+"'.")
+	}
+	if wrong != nil {
+		return refuse(Invalid, strings.Join(wrong, " "))
+	}
+	return nil
 }
 
 // cutLast splits s around its last slash.
@@ -199,5 +247,3 @@ func (m *missing) parameter(value, sentence string) {
 		m.text += sentence
 	}
 }
-
-func refuse(code, message string) error { return &shape.Error{Code: code, Message: message} }

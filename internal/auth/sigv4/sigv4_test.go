@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/headrace/headrace/internal/auth/sigv4"
-	"github.com/headrace/headrace/internal/wire/shape"
 )
 
 const (
@@ -85,10 +84,11 @@ func TestParseRefuses(t *testing.T) {
 	f := func(query, authorization, date, code, message string) {
 		t.Helper()
 		_, err := sigv4.Parse(request(query, authorization, date))
-		var e *shape.Error
-		if !errors.As(err, &e) {
-			t.Fatalf("Parse(%q, %q) = %v, want a *shape.Error", query, authorization, err)
+		var refusal *sigv4.Refusal
+		if !errors.As(err, &refusal) {
+			t.Fatalf("Parse(%q, %q) = %v, want a *sigv4.Refusal", query, authorization, err)
 		}
+		e := refusal.For(sigv4.JSON)
 		if e.Code != code || e.Message != message || e.HTTPStatus() != 400 {
 			t.Errorf("Parse(%q, %q)\n got %d %s: %s\nwant 400 %s: %s", query, authorization, e.HTTPStatus(), e.Code, e.Message, code, message)
 		}
@@ -134,6 +134,9 @@ func TestParseRefuses(t *testing.T) {
 		"Credential should be scoped to a valid region, not ''.")
 	f("", header("AKID/20261123/eu_west/kinesis/aws4_request"), now, "InvalidSignatureException",
 		"Credential should be scoped to a valid region, not 'eu_west'.")
+	f("", header("AKID/20261123/eu_west/kinesis/aws5"), now, "InvalidSignatureException",
+		"Credential should be scoped to a valid region, not 'eu_west'. "+
+			"Credential should be scoped with a valid terminator: 'aws4_request', not 'aws5'.")
 	f("", "AWS4-ECDSA-P256-SHA256 Credential="+scope+", SignedHeaders=host, Signature=abc", now, incomplete,
 		"Unsupported AWS 'algorithm': 'AWS4-ECDSA-P256-SHA256'.")
 }
@@ -180,12 +183,12 @@ func FuzzParse(f *testing.F) {
 	f.Add("", "AWS4-HMAC-SHA256 Credential=////aws4_request,Signature==,SignedHeaders=;", "x")
 	f.Fuzz(func(t *testing.T, query, authorization, date string) {
 		c, err := sigv4.Parse(request(query, authorization, date))
-		var e *shape.Error
+		var e *sigv4.Refusal
 		switch {
 		case err == nil && (c.AccessKeyID == "" || c.Region == "" || c.Signature == "" || c.SignedHeaders == "" || c.Time == ""):
 			t.Errorf("accepted an incomplete credential: %+v", c)
 		case err != nil && (!errors.As(err, &e) || c != (sigv4.Credential{})):
-			t.Errorf("got %+v and error %v, want a zero credential and a *shape.Error", c, err)
+			t.Errorf("got %+v and error %v, want a zero credential and a *sigv4.Refusal", c, err)
 		}
 	})
 }
