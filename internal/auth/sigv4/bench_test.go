@@ -9,6 +9,7 @@ import (
 
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
+	"github.com/headrace/headrace/internal/alloctest"
 	"github.com/headrace/headrace/internal/auth/sigv4"
 )
 
@@ -51,8 +52,7 @@ func TestVerifyAllocations(t *testing.T) {
 			body := make([]byte, size)
 			v, r, in, buf := newVerifier(), typical(t, body, sent), bytes.NewReader(body), make([]byte, 32<<10)
 			var c sigv4.Check
-			check(t, v, &c, r, in, buf)
-			if n := testing.AllocsPerRun(100, func() { check(t, v, &c, r, in, buf) }); n > limit {
+			if n := alloctest.Count(t, 100, func() { check(t, v, &c, r, in, buf) }); n > limit {
 				t.Errorf("body of %d bytes, hash sent %v: %v allocations, want at most %d", size, sent, n, limit)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/headrace/headrace/internal/alloctest"
 	"github.com/headrace/headrace/internal/auth/sigv4"
 )
 
@@ -166,7 +167,7 @@ func TestFormOnly(t *testing.T) {
 
 func TestParseAllocations(t *testing.T) {
 	r := request("", complete, "20261123T101112Z")
-	n := testing.AllocsPerRun(100, func() {
+	n := alloctest.Count(t, 100, func() {
 		if _, err := sigv4.Parse(r); err != nil {
 			t.Fatal(err)
 		}
