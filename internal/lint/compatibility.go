@@ -24,7 +24,7 @@ func Compatibility(t *Tree) string {
 # Compatibility
 
 What each operation does here and how it differs from AWS, said by the header of the file that serves it.
-A missing operation answers ` + "`UnknownOperationException`" + `. The test that proves a line runs in ` + "`make test`" + `.
+A missing operation answers ` + "`UnknownOperationException`, or `InvalidAction` where the API speaks the query protocol" + `. The test that proves a line runs in ` + "`make test`" + `.
 ` + b.String()
 }
 

@@ -23,6 +23,10 @@ func (x *exchange) serve() {
 		x.send(http.StatusOK, 0, nil)
 		return
 	}
+	if x.h.routes.isQuery(x.r) {
+		x.serveQuery()
+		return
+	}
 	if x.r.Method != http.MethodPost {
 		x.abandonBody()
 		x.sendMarkup(accessDenied)
@@ -119,7 +123,7 @@ func (x *exchange) dispatch(rt *route) {
 		identity, refused = x.check.Finish()
 	}
 	if refused == nil {
-		x.event.Account, x.event.Region = identity.Account, identity.Region
+		x.know(identity)
 	}
 	if !rt.built() || refused != nil || rt.content == plainJSON {
 		switch {
@@ -132,8 +136,14 @@ func (x *exchange) dispatch(rt *route) {
 		}
 		return
 	}
-	x.call.Account, x.call.Region, x.call.AccessKeyID = identity.Account, identity.Region, identity.AccessKeyID
 	x.run(rt.operation)
+}
+
+// know puts the caller into the event and the call.
+func (x *exchange) know(id sigv4.Identity) {
+	x.event.Account, x.event.Region = id.Account, id.Region
+	x.call.Account, x.call.Region = id.Account, id.Region
+	x.call.AccessKeyID, x.call.SessionToken = id.AccessKeyID, id.SessionToken
 }
 
 // run decodes the input, calls the operation and sends its output or its error.

@@ -120,13 +120,20 @@ func fakeService() Service {
 	quiet := operation("Quiet", nil)
 	quiet.NewOutput = nil
 	quiet.Handle = func(context.Context, *shape.Call, shape.Shape, shape.Shape) error { return nil }
+	anyone := operation("Anyone", func(_ context.Context, c *shape.Call, in, out *echo) error {
+		out.name = "hello " + in.name + c.Account
+		return nil
+	})
+	anyone.Unsigned = true
 	streaming := operation("Stream", func(context.Context, *shape.Call, *echo, *echo) error { return nil })
 	streaming.Streaming = true
 	return Service{
 		TargetPrefix: "Fake_20260101",
 		SigningName:  "fake",
-		Formats:      AWSJSON11 | CBOR11,
-		Known:        []string{"Echo", "Quiet", "Fail", "Panic", "WhoAmI", "Stream", "NotBuilt"},
+		Formats:      AWSJSON11 | CBOR11 | Query,
+		Version:      "2026-01-01",
+		Namespace:    "https://fake.example/doc/2026-01-01/",
+		Known:        []string{"Echo", "Quiet", "Fail", "Panic", "WhoAmI", "Anyone", "Stream", "NotBuilt"},
 		Operations: []shape.Operation{
 			operation("Echo", func(_ context.Context, _ *shape.Call, in, out *echo) error {
 				out.name, out.count = in.name, in.count
@@ -134,6 +141,7 @@ func fakeService() Service {
 				return nil
 			}),
 			quiet,
+			anyone,
 			streaming,
 			operation("Fail", func(_ context.Context, _ *shape.Call, in, _ *echo) error {
 				switch in.name {
@@ -141,6 +149,8 @@ func fakeService() Service {
 					return &shape.Error{Code: "ResourceNotFoundException", Message: "Stream <b> under account 000000000000 not found."}
 				case "bare":
 					return &shape.Error{Code: "LimitExceededException"}
+				case "renamed":
+					return &shape.Error{Code: "QueueDoesNotExist", Message: "no", QueryCode: "AWS.SimpleQueueService.NonExistentQueue"}
 				case "fault":
 					return &shape.Error{Code: "KMSInternalException", Message: "no", Fault: true}
 				case "abandoned":

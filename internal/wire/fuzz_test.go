@@ -17,6 +17,8 @@ func FuzzHandler(f *testing.F) {
 	f.Add("POST", "Fake_20260101.Echo", typeJSON11, "gzip", zip(f, []byte(`{"Name":"x"}`)), true)
 	f.Add("POST", "Fake_20260101.Echo", typePlainJSON, "", []byte(`[[[[`), false)
 	f.Add("POST", "Fake_20260101.", typeJSON10, "gzip", []byte("\x1f\x8b"), false)
+	f.Add("POST", "", typeForm, "", []byte("Action=Echo&Version=2026-01-01&Name=a+b&Items.member.1.Key=k&Items.member.1.Data=YQ%3d%3d"), true)
+	f.Add("POST", "", typeForm, "gzip", zip(f, []byte("Action=Quiet&Version=2026-01-01&Name=%")), true)
 	f.Add("OPTIONS", "", "", "", []byte(nil), false)
 	f.Add("HEAD", ".", ";", "", []byte("{}"), false)
 

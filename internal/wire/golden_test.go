@@ -99,7 +99,9 @@ func exchangeText(t *testing.T, c *http.Client, base, text string) string {
 		fmt.Fprintf(&out, "%s: %s\n", name, strings.Join(resp.Header[name], ", "))
 	}
 	if len(body) > 0 {
-		fmt.Fprintf(&out, "\n%s\n", strings.TrimSuffix(readable(body), "\n"))
+		// XML has the request's id in it.
+		text := strings.ReplaceAll(readable(body), resp.Header.Get("x-amzn-RequestId"), "REQUEST-ID")
+		fmt.Fprintf(&out, "\n%s\n", strings.TrimSuffix(text, "\n"))
 	}
 	return out.String()
 }

@@ -64,6 +64,8 @@ type exchange struct {
 	call  shape.Call
 	// content is the content type to answer in, as far as the request has shown one.
 	content Formats
+	// namespace is that of an answer in XML.
+	namespace string
 
 	control  http.ResponseController
 	src      source

@@ -37,14 +37,20 @@ func (x *exchange) answer(err error) {
 	if x.content == plainJSON && e == errUnknownOperation {
 		status = http.StatusNotFound
 	}
-	x.event.ErrorCode = e.Code
-	x.w.Header()["x-amzn-ErrorType"] = []string{e.Code}
-
 	x.enc.Reset(documentOf(x.content), x.h.buffers.get(minBuffer))
-	if x.content == plainJSON {
+	switch x.content {
+	case Query:
+		e = queryError(err, e)
+		status = e.HTTPStatus()
+		encodeQueryError(&x.enc, e, x.namespace, x.event.RequestID)
+	case plainJSON:
 		encodeEnvelope(&x.enc, e)
-	} else {
+	default:
 		encodeError(&x.enc, e, member)
+	}
+	x.event.ErrorCode = e.Code
+	if x.content != Query {
+		x.w.Header()["x-amzn-ErrorType"] = []string{e.Code}
 	}
 	x.sendEncoded(status)
 }
@@ -59,6 +65,9 @@ func (x *exchange) public(err error) (e *shape.Error, member string) {
 		return e, "message"
 	}
 	if r, ok := errors.AsType[*sigv4.Refusal](err); ok {
+		if x.content == Query {
+			return r.For(sigv4.Query), "message"
+		}
 		return r.For(sigv4.JSON), "message"
 	}
 	if x.r.Context().Err() != nil || errors.Is(err, context.Canceled) {
@@ -94,13 +103,17 @@ func encodeEnvelope(enc *shape.Encoder, e *shape.Error) {
 
 // sendOutput sends the output of a call; without one the body is empty.
 func (x *exchange) sendOutput(op *operation, out shape.Shape) {
-	if out == nil {
+	if out == nil && x.content != Query {
 		x.releaseBody()
 		x.send(http.StatusOK, x.content, nil)
 		return
 	}
 	x.enc.Reset(documentOf(x.content), x.h.buffers.get(max(op.lastSize.Load(), x.call.Expected())))
-	out.Encode(&x.enc)
+	if x.content == Query {
+		encodeResult(&x.enc, op, out, x.namespace, x.event.RequestID)
+	} else {
+		out.Encode(&x.enc)
+	}
 	op.lastSize.Store(int64(len(x.enc.Bytes())))
 	x.sendEncoded(http.StatusOK)
 }

@@ -14,6 +14,7 @@ import (
 type service struct {
 	name       string
 	signatures sigv4.Rules
+	namespace  string // Query
 	formats    Formats
 	operations map[string]*operation
 }
@@ -23,6 +24,8 @@ type operation struct {
 	spec            shape.Operation
 	built           bool
 	inputs, outputs sync.Pool // of shape.Shape
+	// response and result are the names of the elements that hold a Query's answer.
+	response, result string
 	// lastSize is the size of the last response: the best guess at the next one's.
 	lastSize atomic.Int64
 }
@@ -55,34 +58,50 @@ func (o *operation) recycle(in, out shape.Shape) {
 	}
 }
 
-// routes finds services by target prefix. It is never written after newRoutes.
+// routes finds services by target prefix, and those that speak Query by the version of their API. It
+// is never written after newRoutes.
 type routes struct {
 	services map[string]*service
+	versions map[string]*service
 	formats  Formats // of all services: what a request for none of them may be in
 }
 
-// newRoutes panics when two services share a prefix or an operation is there twice, as
+// newRoutes panics when two services share a prefix or a version, or an operation is there twice, as
 // http.ServeMux does: the caller's tables are wrong.
 func newRoutes(services []Service) routes {
-	rs := routes{services: make(map[string]*service)}
+	rs := routes{services: make(map[string]*service), versions: make(map[string]*service)}
 	for _, s := range services {
-		if rs.services[s.TargetPrefix] != nil {
-			panic("wire: two services with target prefix " + s.TargetPrefix)
-		}
 		if s.Formats == 0 {
 			s.Formats = AWSJSON11
 		}
 		rs.formats |= s.Formats
-		rs.services[s.TargetPrefix] = newService(s)
+		sv := newService(s)
+		if s.Formats&Query != 0 {
+			rs.add(rs.versions, s.Version, sv)
+		}
+		if s.Formats != Query {
+			rs.add(rs.services, s.TargetPrefix, sv)
+		}
 	}
-	if rs.formats == 0 {
-		rs.formats = AWSJSON11
+	if rs.formats&^Query == 0 {
+		rs.formats |= AWSJSON11
 	}
 	return rs
 }
 
+// add lists a service under what requests name it by.
+func (rs *routes) add(list map[string]*service, name string, sv *service) {
+	if list[name] != nil {
+		panic("wire: two services are called " + name)
+	}
+	list[name] = sv
+}
+
 func newService(s Service) *service {
-	sv := &service{name: s.SigningName, signatures: s.Signatures, formats: s.Formats, operations: make(map[string]*operation)}
+	sv := &service{
+		name: s.SigningName, signatures: s.Signatures, namespace: s.Namespace, formats: s.Formats &^ Query,
+		operations: make(map[string]*operation),
+	}
 	sv.signatures.Service = s.SigningName
 	for _, name := range s.Known {
 		sv.operations[name] = &operation{spec: shape.Operation{Name: name}}
@@ -91,7 +110,10 @@ func newService(s Service) *service {
 		if o := sv.operations[spec.Name]; o != nil && o.built {
 			panic("wire: operation " + spec.Name + " is there twice")
 		}
-		sv.operations[spec.Name] = &operation{spec: spec, built: spec.Handle != nil && !spec.Streaming}
+		sv.operations[spec.Name] = &operation{
+			spec: spec, built: spec.Handle != nil && !spec.Streaming,
+			response: spec.Name + "Response", result: spec.Name + "Result",
+		}
 	}
 	return sv
 }
@@ -122,7 +144,7 @@ func (rs *routes) find(h http.Header) route {
 	var rt route
 	prefix, name, _ := strings.Cut(h.Get("X-Amz-Target"), ".")
 	rt.named = prefix != "" && name != ""
-	accepted := rs.formats
+	accepted := rs.formats &^ Query
 	if rt.service = rs.services[prefix]; rt.service != nil {
 		accepted = rt.service.formats
 		rt.operation = rt.service.operations[name]
@@ -144,6 +166,8 @@ const (
 	typeJSON10    = "application/x-amz-json-1.0"
 	typeCBOR11    = "application/x-amz-cbor-1.1"
 	typePlainJSON = "application/json"
+	typeForm      = "application/x-www-form-urlencoded"
+	typeXML       = "text/xml"
 )
 
 // contentType recognises a Content-Type header, whatever its parameters; 0 means unknown.
@@ -159,11 +183,13 @@ func contentType(header string) Formats {
 		return CBOR11
 	case strings.EqualFold(name, typePlainJSON):
 		return plainJSON
+	case strings.EqualFold(name, typeForm):
+		return Query
 	}
 	return 0
 }
 
-// contentTypeOf is the inverse of contentType for one format.
+// contentTypeOf returns the content type of a response in one format.
 func contentTypeOf(f Formats) string {
 	switch f {
 	case AWSJSON11:
@@ -174,14 +200,19 @@ func contentTypeOf(f Formats) string {
 		return typeCBOR11
 	case plainJSON:
 		return typePlainJSON
+	case Query:
+		return typeXML
 	}
 	return ""
 }
 
 // documentOf returns the document format behind a content type.
 func documentOf(f Formats) shape.Format {
-	if f == CBOR11 {
+	switch f {
+	case CBOR11:
 		return shape.CBOR
+	case Query:
+		return shape.Query
 	}
 	return shape.JSON
 }

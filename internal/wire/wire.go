@@ -1,7 +1,7 @@
-// Package wire speaks AWS's request-response protocols over HTTP: awsJson 1.0 and 1.1, and the CBOR
-// that AWS's SDKs for Java use with Kinesis. A Handler takes requests from any AWS client, finds the
-// operation by the X-Amz-Target header, and turns the body into the operation's input and its output
-// or error into the response, byte for byte as AWS does.
+// Package wire speaks AWS's request-response protocols over HTTP: awsJson 1.0 and 1.1, the CBOR that
+// AWS's SDKs for Java use with Kinesis, and awsQuery. A Handler takes requests from any AWS client,
+// finds the operation by the X-Amz-Target header or the Action of a form, and turns the body into the
+// operation's input and its output or error into the response, byte for byte as AWS does.
 //
 // It is not a router for anything else on the port (the console, metrics and REST protocols have
 // their own handlers), it knows no service by name, and it does not itself verify signatures or
@@ -41,6 +41,12 @@
 // rest of a larger body is read and thrown away, and the sixth check is left out.
 //
 // What a signature is over is what came over the network: the hash is that of the compressed body.
+//
+// A form, or a GET whose URL has an Action, is awsQuery if a service speaks it. Its order is shorter:
+// the body is read (4 to 6 do not exist); without Action it is MissingAction; an Action that no service
+// has in that Version, or that the service of the signature has not, is InvalidAction; a form with a
+// wrong escape is MalformedQueryString before either; then authentication, except for operations that
+// need none; a value of the wrong type is MalformedInput; the model's constraints are ValidationError.
 package wire
 
 import (
@@ -62,6 +68,9 @@ const (
 	AWSJSON10
 	// CBOR11 is application/x-amz-cbor-1.1.
 	CBOR11
+	// Query is awsQuery: application/x-www-form-urlencoded, or parameters in the URL of a GET, answered
+	// in XML.
+	Query
 
 	// plainJSON is application/json: known to AWS, served by none of its operations.
 	plainJSON
@@ -70,8 +79,11 @@ const (
 // Service is one AWS API.
 type Service struct {
 	// TargetPrefix is what stands before the dot in X-Amz-Target, such as Kinesis_20131202. It is
-	// the only thing requests are routed by.
+	// the only thing requests are routed by, but for Query. A service that speaks only that has none.
 	TargetPrefix string
+	// Version is the version of the API that Query names, such as 2011-06-15, and Namespace that of the
+	// elements in its answers. Only Query needs them.
+	Version, Namespace string
 	// SigningName is the service's name in credential scopes, such as kinesis. Events carry it.
 	SigningName string
 	// Formats are the content types the service accepts; 0 means AWSJSON11.

@@ -14,6 +14,8 @@ type Identity struct {
 	// Principal is the ARN of who holds the key: the account's root, a user or a role's session.
 	// It is empty when nobody looked the key up.
 	Principal string
+	// SessionToken is the token that belongs to a temporary key, as sent.
+	SessionToken string
 }
 
 // DefaultAccount is the account of keys that do not name one.
@@ -45,7 +47,7 @@ func (f FormOnly) Identify(r *http.Request) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	id := Identity{Account: f.Account, Region: c.Region, AccessKeyID: c.AccessKeyID}
+	id := Identity{Account: f.Account, Region: c.Region, AccessKeyID: c.AccessKeyID, SessionToken: c.SessionToken}
 	switch {
 	case isAccount(c.AccessKeyID):
 		id.Account = c.AccessKeyID

@@ -50,6 +50,8 @@ type Credential struct {
 	SignedHeaders string
 	// Signature is the signature as sent, normally 64 hex digits.
 	Signature string
+	// SessionToken is X-Amz-Security-Token, "" if there is none.
+	SessionToken string
 	// Time is the signing time as sent: X-Amz-Date, or the Date header when that is absent.
 	Time string
 	// Presigned says that the signature came in the query string. Expires is then
@@ -116,6 +118,7 @@ func (c *Credential) readHeader(header string, h http.Header) (scope string, err
 	if c.Time == "" {
 		c.Time = first(h, "Date")
 	}
+	c.SessionToken = h.Get("X-Amz-Security-Token")
 
 	var m missing
 	m.parameter(scope, "Authorization header requires 'Credential' parameter. ")
@@ -157,6 +160,7 @@ func (c *Credential) readQuery(q url.Values) (scope string, err error) {
 		SignedHeaders: q.Get("X-Amz-SignedHeaders"),
 		Signature:     q.Get("X-Amz-Signature"),
 		Time:          q.Get("X-Amz-Date"),
+		SessionToken:  q.Get("X-Amz-Security-Token"),
 		Presigned:     true,
 		Expires:       q.Get("X-Amz-Expires"),
 	}

@@ -55,6 +55,21 @@ func TestParseHeader(t *testing.T) {
 	f("AWS4-HMAC-SHA256 Credential="+scope+", SignedHeaders=:authority;x-amz-date, Signature=abc123", want)
 }
 
+// A temporary key's token comes beside the signature, wherever that is.
+func TestParseSessionToken(t *testing.T) {
+	r := request("", complete, "20261123T101112Z")
+	r.Header.Set("X-Amz-Security-Token", "to/ken==")
+	id, err := sigv4.FormOnly{}.Identify(r)
+	if err != nil || id.SessionToken != "to/ken==" {
+		t.Errorf("in a header: got %+v, %v", id, err)
+	}
+	query := "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=" + scope + "&X-Amz-Date=20261123T101112Z&X-Amz-SignedHeaders=host&X-Amz-Signature=00"
+	id, err = sigv4.FormOnly{}.Identify(request(query+"&X-Amz-Security-Token=to%2Fken%3D%3D", "", ""))
+	if err != nil || id.SessionToken != "to/ken==" {
+		t.Errorf("presigned: got %+v, %v", id, err)
+	}
+}
+
 func TestParseDateHeader(t *testing.T) {
 	r := request("", complete, "")
 	r.Header.Set("Date", "Mon, 23 Nov 2026 10:11:12 GMT")

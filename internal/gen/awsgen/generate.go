@@ -15,7 +15,7 @@ import (
 
 // emitted lists the services that have a generated package, by the package's name.
 func emitted() map[string]string {
-	return map[string]string{"kinesis": "kinesis"}
+	return map[string]string{"kinesis": "kinesis", "sts": "sts"}
 }
 
 // packages returns every generated file by its path below the module's root.

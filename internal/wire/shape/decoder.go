@@ -48,6 +48,7 @@ type Decoder struct {
 
 	stack   [maxDepth + 1]frame // a frameEmpty, which holds nothing, may stand above the limit
 	chunk64 chunkBytes
+	form    form // of a query document
 }
 
 // frame is an open container.
@@ -82,9 +83,15 @@ const (
 
 // Reset starts on body, which belongs to the decoder until the last value read from it is dropped.
 func (d *Decoder) Reset(f Format, body []byte) {
+	if d.format == Query {
+		d.dropForm()
+	}
 	d.buf, d.pos, d.format = body, 0, f
 	d.depth, d.key = 0, nil
 	d.broken, d.flaw, d.flawAt, d.wrong = false, "", 0, nil
+	if f == Query {
+		d.resetForm(body)
+	}
 }
 
 // Err returns the error met so far, a *SerializationError: a syntax error if there is one, else the
@@ -109,8 +116,11 @@ func (d *Decoder) finish() {
 	if d.broken {
 		return
 	}
-	if d.format == JSON {
+	switch d.format {
+	case JSON:
 		d.skipSpace()
+	case Query:
+		return // all of it was read at once
 	}
 	if d.pos < len(d.buf) {
 		d.fail("data after the end of the document")
@@ -127,7 +137,7 @@ func (d *Decoder) fail(what string) {
 
 // Null consumes a null and reports whether there was one.
 func (d *Decoder) Null() bool {
-	if d.peek() != kindNull {
+	if d.format == Query || d.peek() != kindNull {
 		return false
 	}
 	d.skipScalar()
@@ -135,13 +145,37 @@ func (d *Decoder) Null() bool {
 }
 
 // BeginStruct opens a structure, to be read with NextMember and Key.
-func (d *Decoder) BeginStruct() { d.begin(kindMap, asStruct) }
+func (d *Decoder) BeginStruct() {
+	if d.format == Query {
+		d.openQuery(levelStruct, Layout{})
+		return
+	}
+	d.begin(kindMap, asStruct)
+}
 
 // BeginMap opens a map, to be read with NextEntry and Key.
-func (d *Decoder) BeginMap() { d.begin(kindMap, asMap) }
+func (d *Decoder) BeginMap() { d.BeginMapIn(Layout{}) }
+
+// BeginMapIn is BeginMap for a map that a query document spells in its own way.
+func (d *Decoder) BeginMapIn(l Layout) {
+	if d.format == Query {
+		d.openQuery(levelMap, l)
+		return
+	}
+	d.begin(kindMap, asMap)
+}
 
 // BeginList opens a list, to be read with NextElement.
-func (d *Decoder) BeginList() { d.begin(kindList, asList) }
+func (d *Decoder) BeginList() { d.BeginListIn(Layout{}) }
+
+// BeginListIn is BeginList for a list that a query document spells in its own way.
+func (d *Decoder) BeginListIn(l Layout) {
+	if d.format == Query {
+		d.openQuery(levelList, l)
+		return
+	}
+	d.begin(kindList, asList)
+}
 
 func (d *Decoder) begin(want kind, as target) {
 	got := d.peek()
@@ -186,10 +220,13 @@ func (d *Decoder) open() {
 // NextMember goes to the next member of a structure and makes its name available as Key. It closes
 // the structure and returns false after the last one.
 func (d *Decoder) NextMember() bool {
-	if d.format == CBOR {
+	switch d.format {
+	case JSON:
+		return d.nextJSON('}') && d.readKeyJSON()
+	case CBOR:
 		return d.nextCBOR() && d.readKeyCBOR()
 	}
-	return d.nextJSON('}') && d.readKeyJSON()
+	return d.nextQuery()
 }
 
 // NextEntry is NextMember for a map.
@@ -198,10 +235,13 @@ func (d *Decoder) NextEntry() bool { return d.NextMember() }
 // NextElement goes to the next element of a list. It closes the list and returns false after the
 // last one.
 func (d *Decoder) NextElement() bool {
-	if d.format == CBOR {
+	switch d.format {
+	case JSON:
+		return d.nextJSON(']')
+	case CBOR:
 		return d.nextCBOR()
 	}
-	return d.nextJSON(']')
+	return d.nextQuery()
 }
 
 // Key returns the name that the last NextMember or NextEntry read. It aliases the body.
@@ -212,10 +252,13 @@ func (d *Decoder) peek() kind {
 	if d.broken {
 		return kindInvalid
 	}
-	if d.format == CBOR {
+	switch d.format {
+	case JSON:
+		return d.peekJSON()
+	case CBOR:
 		return d.peekCBOR()
 	}
-	return d.peekJSON()
+	return d.peekQuery()
 }
 
 // String reads a string. It aliases the body.
@@ -228,10 +271,13 @@ func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 func (d *Decoder) stringBytes() []byte {
 	switch k := d.peek(); k {
 	case kindString:
-		if d.format == CBOR {
+		switch d.format {
+		case JSON:
+			return d.readStringJSON()
+		case CBOR:
 			return d.joinChunks()
 		}
-		return d.readStringJSON()
+		return d.textQuery()
 	case kindNull:
 		d.skipScalar()
 	default:
@@ -245,10 +291,13 @@ func (d *Decoder) stringBytes() []byte {
 func (d *Decoder) Blob() []byte {
 	switch k := d.peek(); k {
 	case kindString:
-		if d.format == CBOR {
+		switch d.format {
+		case JSON:
+			return d.readBlobJSON()
+		case CBOR:
 			return d.decodeBlob(d.joinChunks())
 		}
-		return d.readBlobJSON()
+		return d.decodeBlob(d.textQuery())
 	case kindBytes:
 		return d.joinChunks()
 	case kindNull:
@@ -262,7 +311,11 @@ func (d *Decoder) Blob() []byte {
 // Bool reads a boolean. Like AWS it also takes the strings true, yes and 1, false, no and 0 in any
 // case, and numbers with a fraction (of which any but 0 is true), but not integers.
 func (d *Decoder) Bool() bool {
-	switch k := d.peek(); k {
+	k := d.peek()
+	if d.format == Query {
+		return d.boolQuery(k)
+	}
+	switch k {
 	case kindBool:
 		return d.readBool()
 	case kindString:
@@ -298,6 +351,9 @@ func (d *Decoder) integer(as target) int64 {
 	case kindNull:
 		d.skipScalar()
 	default:
+		if d.format == Query {
+			return d.integerQuery(k, as)
+		}
 		d.mistyped(k, as)
 	}
 	return 0
@@ -310,6 +366,9 @@ func (d *Decoder) Float64() float64 {
 	case kindNumber:
 		return d.readNumber().float()
 	case kindString:
+		if d.format == Query {
+			return d.floatQuery(k)
+		}
 		return d.floatOfString()
 	case kindNull:
 		d.skipScalar()
@@ -332,6 +391,9 @@ func (d *Decoder) Timestamp() Timestamp {
 	case kindNull:
 		d.skipScalar()
 	default:
+		if d.format == Query {
+			return d.timestampQuery(k)
+		}
 		d.mistyped(k, asTimestamp)
 	}
 	return 0
@@ -390,6 +452,10 @@ func (d *Decoder) present() bool { return !d.Null() && !d.broken }
 
 // Skip passes over one value, checking its syntax. It leaves the body unchanged.
 func (d *Decoder) Skip() {
+	if d.format == Query {
+		d.form.given = false
+		return
+	}
 	k := d.peek()
 	if k != kindList && k != kindMap {
 		d.skipScalar()
@@ -428,9 +494,12 @@ func (d *Decoder) skipScalar() {
 }
 
 // Wellformed reports whether body is one document: a structure or a list at the root, correct to the
-// end, nested no deeper than a Decoder accepts. It changes and allocates nothing. A Decoder accepts
+// end, nested no deeper than a Decoder accepts; for a query document, that it is a form. It changes and allocates nothing. A Decoder accepts
 // the same bodies, so calling both is only needed where the shape is not known.
 func Wellformed(f Format, body []byte) bool {
+	if f == Query {
+		return wellformedForm(body)
+	}
 	var d Decoder
 	d.Reset(f, body)
 	if k := d.peek(); k != kindList && k != kindMap {

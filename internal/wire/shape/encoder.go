@@ -14,41 +14,56 @@ import (
 //
 // In CBOR structures have indefinite length, as in AWS's answers, so that a caller need not count
 // the members that are present; lists and maps have the length given to their Begin.
+//
+// The answer to a query document is XML, whose root has a name: Root says it first.
 type Encoder struct {
 	buf    []byte
 	format Format
 	comma  bool // JSON: a value stands before the next one in the same container
+	xml    xml  // Query
 }
 
 // Reset starts a document that is appended to buf, which may be nil.
-func (e *Encoder) Reset(f Format, buf []byte) { *e = Encoder{buf: buf, format: f} }
+func (e *Encoder) Reset(f Format, buf []byte) {
+	*e = Encoder{buf: buf, format: f, xml: xml{open: e.xml.open[:0]}}
+}
 
 // Bytes returns buf with what was appended since Reset.
 func (e *Encoder) Bytes() []byte { return e.buf }
 
 // BeginStruct begins a structure, to be filled with Member and a value for each member.
 func (e *Encoder) BeginStruct() {
-	if e.format == CBOR {
+	switch e.format {
+	case JSON:
+		e.open('{')
+	case CBOR:
 		e.buf = append(e.buf, majorMap<<5|infoIndefinite)
-		return
+	case Query:
+		e.beginXML(levelStruct, Layout{})
 	}
-	e.open('{')
 }
 
 // EndStruct ends a structure.
 func (e *Encoder) EndStruct() {
-	if e.format == CBOR {
+	switch e.format {
+	case JSON:
+		e.shut('}')
+	case CBOR:
 		e.buf = append(e.buf, cborBreak)
-		return
+	case Query:
+		e.endXML()
 	}
-	e.shut('}')
 }
 
 // Member begins a member. name is the model's: ASCII without anything to escape.
 func (e *Encoder) Member(name string) {
-	if e.format == CBOR {
+	switch e.format {
+	case CBOR:
 		e.head(majorText, uint64(len(name)))
 		e.buf = append(e.buf, name...)
+		return
+	case Query:
+		e.xml.member = name
 		return
 	}
 	e.separate()
@@ -59,32 +74,51 @@ func (e *Encoder) Member(name string) {
 }
 
 // BeginList begins a list of exactly n elements.
-func (e *Encoder) BeginList(n int) {
-	if e.format == CBOR {
+func (e *Encoder) BeginList(n int) { e.BeginListIn(Layout{}, n) }
+
+// BeginListIn is BeginList for a list that XML spells in its own way.
+func (e *Encoder) BeginListIn(l Layout, n int) {
+	switch e.format {
+	case JSON:
+		e.open('[')
+	case CBOR:
 		e.head(majorList, uint64(n))
-		return
+	case Query:
+		e.beginXML(levelList, l)
 	}
-	e.open('[')
 }
 
 // EndList ends a list.
 func (e *Encoder) EndList() {
-	if e.format == JSON {
+	switch e.format {
+	case JSON:
 		e.shut(']')
+	case Query:
+		e.endXML()
 	}
 }
 
 // BeginMap begins a map of exactly n entries, to be filled with MapKey and a value for each.
-func (e *Encoder) BeginMap(n int) {
-	if e.format == CBOR {
+func (e *Encoder) BeginMap(n int) { e.BeginMapIn(Layout{}, n) }
+
+// BeginMapIn is BeginMap for a map that XML spells in its own way.
+func (e *Encoder) BeginMapIn(l Layout, n int) {
+	switch e.format {
+	case JSON:
+		e.open('{')
+	case CBOR:
 		e.head(majorMap, uint64(n))
-		return
+	case Query:
+		e.beginXML(levelMap, l)
 	}
-	e.open('{')
 }
 
 // MapKey begins an entry of a map.
 func (e *Encoder) MapKey(k string) {
+	if e.format == Query {
+		e.keyXML(k)
+		return
+	}
 	e.String(k)
 	if e.format == JSON {
 		e.buf = append(e.buf, ':')
@@ -94,15 +128,22 @@ func (e *Encoder) MapKey(k string) {
 
 // EndMap ends a map.
 func (e *Encoder) EndMap() {
-	if e.format == JSON {
+	switch e.format {
+	case JSON:
 		e.shut('}')
+	case Query:
+		e.endXML()
 	}
 }
 
 // String writes a string. What is not UTF-8 in it becomes U+FFFD.
 func (e *Encoder) String(s string) {
-	if e.format == CBOR {
+	switch e.format {
+	case CBOR:
 		e.textCBOR(s)
+		return
+	case Query:
+		e.textXML(s)
 		return
 	}
 	e.separate()
@@ -119,8 +160,9 @@ func (e *Encoder) Bool(v bool) {
 		e.buf = append(e.buf, c)
 		return
 	}
-	e.separate()
+	tag := e.beginScalar()
 	e.buf = strconv.AppendBool(e.buf, v)
+	e.endScalar(tag)
 }
 
 // Int32 writes an integer.
@@ -132,26 +174,37 @@ func (e *Encoder) Int64(v int64) {
 		e.intCBOR(v)
 		return
 	}
-	e.separate()
+	tag := e.beginScalar()
 	e.buf = strconv.AppendInt(e.buf, v, 10)
+	e.endScalar(tag)
 }
 
 // Float64 writes a double: in JSON the shortest text that reads back as v, and a string for NaN and
 // the infinities; in CBOR always eight bytes.
 func (e *Encoder) Float64(v float64) {
-	if e.format == CBOR {
+	switch e.format {
+	case CBOR:
 		e.floatCBOR(v)
+		return
+	case Query:
+		e.floatXML(v)
 		return
 	}
 	e.separate()
 	e.floatJSON(v)
 }
 
-// Blob writes a blob: base64 text in JSON, a byte string in CBOR.
+// Blob writes a blob: base64 text in JSON and XML, a byte string in CBOR.
 func (e *Encoder) Blob(b []byte) {
-	if e.format == CBOR {
+	switch e.format {
+	case CBOR:
 		e.head(majorBytes, uint64(len(b)))
 		e.buf = append(e.buf, b...)
+		return
+	case Query:
+		tag := e.beginScalar()
+		e.buf = appendBase64(e.buf, b)
+		e.endScalar(tag)
 		return
 	}
 	e.separate()
@@ -162,21 +215,31 @@ func (e *Encoder) Blob(b []byte) {
 
 // Timestamp writes a timestamp: in JSON seconds with up to three decimals and never an exponent,
 // which some clients cannot read; in CBOR tag 1 and integer milliseconds, which RFC 8949 does not
-// allow and AWS's SDKs for Java insist on.
+// allow and AWS's SDKs for Java insist on; in XML a date and time of ISO 8601.
 func (e *Encoder) Timestamp(t Timestamp) {
-	if e.format == CBOR {
+	switch e.format {
+	case CBOR:
 		e.buf = append(e.buf, majorTag<<5|1)
 		e.intCBOR(int64(t))
+		return
+	case Query:
+		tag := e.beginScalar()
+		e.buf = t.Time().AppendFormat(e.buf, "2006-01-02T15:04:05.999Z")
+		e.endScalar(tag)
 		return
 	}
 	e.separate()
 	e.secondsJSON(t)
 }
 
-// Null writes null.
+// Null writes null; in XML an empty element.
 func (e *Encoder) Null() {
-	if e.format == CBOR {
+	switch e.format {
+	case CBOR:
 		e.buf = append(e.buf, cborNull)
+		return
+	case Query:
+		e.endScalar(e.beginScalar())
 		return
 	}
 	e.separate()

@@ -12,6 +12,9 @@ type Error struct {
 	Status int
 	// Fault marks an error that is the server's, not the client's.
 	Fault bool
+	// QueryCode is the error's name in the query protocol, for services whose older protocol has
+	// another one; "" means Code.
+	QueryCode string
 }
 
 // Error returns "Code: Message".
@@ -39,6 +42,9 @@ type SerializationError struct {
 	// Message is AWS's text for a value of the wrong type. It is empty for a document that is not
 	// well-formed.
 	Message string
+	// Mistyped says that the document is well-formed although there is no Message: for some values of
+	// query documents AWS has no words.
+	Mistyped bool
 	// Detail says for logs what is wrong with a document that is not well-formed.
 	Detail string
 	// Offset is the byte of the document where reading stopped, for a document that is not
@@ -48,7 +54,7 @@ type SerializationError struct {
 
 // Unparsable reports whether the document is not well-formed, as opposed to well-formed with a value
 // of the wrong type.
-func (e *SerializationError) Unparsable() bool { return e.Message == "" }
+func (e *SerializationError) Unparsable() bool { return e.Message == "" && !e.Mistyped }
 
 // Error returns a text for logs; clients get Message.
 func (e *SerializationError) Error() string {

@@ -20,6 +20,9 @@ type Operation struct {
 	// buffer, which then serves the next request. Without it they stay valid for ever, at the price
 	// of a copy of the body.
 	Transient bool
+	// Unsigned says that callers need no credentials: the input holds the proof of who they are. Call
+	// names nobody then.
+	Unsigned bool
 	// Streaming marks an operation that answers with an event stream instead of out.
 	Streaming bool
 }
@@ -31,8 +34,9 @@ type Call struct {
 	Account string
 	// Region is the region of the credential scope.
 	Region string
-	// AccessKeyID is the key that signed the request.
-	AccessKeyID string
+	// AccessKeyID is the key that signed the request, and SessionToken the token that belongs to a
+	// temporary one, as sent. Both alias the request's headers.
+	AccessKeyID, SessionToken string
 	// RequestID is the x-amzn-RequestId of the response.
 	RequestID string
 

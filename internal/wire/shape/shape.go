@@ -1,10 +1,10 @@
-// Package shape is the protocol-neutral codec under the AWS APIs: it turns one JSON or CBOR
-// document into Go values and back, checks values against a model's constraints, and defines what a
-// service operation looks like to the wire.
+// Package shape is the protocol-neutral codec under the AWS APIs: it turns one JSON or CBOR document,
+// or a form that is answered in XML, into Go values and back, checks values against a model's
+// constraints, and defines what a service operation looks like to the wire.
 //
 // Generated code (internal/awsapi) describes shapes with it; package wire drives it. It is not an
-// HTTP layer and knows no service, header or status line: wire owns those. It is not a general JSON
-// or CBOR library either: it reads documents whose members the caller already knows by name.
+// HTTP layer and knows no service, header or status line: wire owns those. It is not a general JSON,
+// CBOR or XML library either: it reads documents whose members the caller already knows by name.
 //
 //	d.Reset(shape.JSON, body)
 //	for d.BeginStruct(); d.NextMember(); {
@@ -34,12 +34,18 @@ const (
 	// is older than and unlike rpcv2Cbor: blobs are byte strings, timestamps are tag 1 over
 	// integer epoch milliseconds.
 	CBOR
+	// Query is awsQuery, of AWS's older services: a request is a form, a response XML. Blobs are
+	// base64 texts, timestamps dates and times of ISO 8601.
+	Query
 )
 
 // String returns the format's name for messages.
 func (f Format) String() string {
-	if f == CBOR {
+	switch f {
+	case CBOR:
 		return "CBOR"
+	case Query:
+		return "Query"
 	}
 	return "JSON"
 }

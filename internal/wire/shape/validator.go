@@ -119,6 +119,16 @@ func (v *Validator) Length(member, value string, min, max int) {
 	}
 }
 
+// Secret is Length for a string that no message repeats.
+func (v *Validator) Secret(member, value string, min, max int) {
+	if lengthWithin(value, min, max) {
+		return
+	}
+	if v.begin("Value", member) {
+		v.length(utf8.RuneCountInString(value), min, max)
+	}
+}
+
 // Bytes checks the length of a blob, which is printed as Java prints a buffer.
 func (v *Validator) Bytes(member string, n, min, max int) {
 	if n >= min && (max < 0 || n <= max) || v.Full() {

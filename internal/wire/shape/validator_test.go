@@ -46,6 +46,8 @@ func TestViolations(t *testing.T) {
 	f(length("éé", 3, 8), "'éé' "+at+"Member must have length greater than or equal to 3")
 	f(length("éééé", 1, 3), "'éééé' "+at+"Member must have length less than or equal to 3")
 	f(length("", -1, -1), "")
+	f(func(v *Validator) { v.Secret("StreamName", "abc", 1, 3) }, "")
+	f(func(v *Validator) { v.Secret("StreamName", "abc", 4, 9) }, at+"Member must have length greater than or equal to 4")
 	f(func(v *Validator) { v.Bytes("Data", 1048577, 0, 1048576) },
 		"'java.nio.HeapByteBuffer[pos=0 lim=1048577 cap=1048577]' at 'data' failed to satisfy constraint: "+
 			"Member must have length less than or equal to 1048576")

@@ -36,7 +36,7 @@ func (g *generator) decodeStruct(p *printer, name string) {
 	} else {
 		p.line("switch string(d.Key()) {")
 		for _, m := range members {
-			p.line("case %q:", m.name)
+			p.line("case %q:", m.wire)
 			g.decodeMember(p, m)
 		}
 		p.line("default:")
@@ -83,7 +83,7 @@ func (g *generator) decodeStructs(p *printer, name string, sh *model.Shape) {
 	p.line("// decode%s reads a list into the memory of s.", exported(name))
 	p.line("func decode%s(d *shape.Decoder, s []%s) []%s {", exported(name), t, t)
 	p.line("s = s[:0]")
-	p.line("for d.BeginList(); d.NextElement(); {")
+	p.line("for %s; d.NextElement(); {", begin("d", "List", sh))
 	if c := limit(sh, "s"); c != "" {
 		p.line("if %s { s = grow%s(s) }", c, exported(name))
 	} else {
@@ -110,7 +110,7 @@ func (g *generator) decodeList(p *printer, name string, sh *model.Shape) {
 	p.line("// decode%s reads a list into the memory of s.", exported(name))
 	p.line("func decode%s(d *shape.Decoder, s []%s) []%s {", exported(name), t, t)
 	p.line("s = s[:0]")
-	p.line("for d.BeginList(); d.NextElement(); {")
+	p.line("for %s; d.NextElement(); {", begin("d", "List", sh))
 	g.decodeValue(p, sh.Member)
 	if c := limit(sh, "s"); c != "" {
 		p.line("if %s { s = append(s, x) }", c)
@@ -130,7 +130,7 @@ func (g *generator) decodeMap(p *printer, name string, sh *model.Shape) {
 	p.line("func decode%s(d *shape.Decoder, m map[string]%s) map[string]%s {", exported(name), t, t)
 	p.line("if m == nil { m = make(map[string]%s) }", t)
 	p.line("clear(m)")
-	p.line("for d.BeginMap(); d.NextEntry(); {")
+	p.line("for %s; d.NextEntry(); {", begin("d", "Map", sh))
 	p.line("k := string(d.Key())")
 	g.decodeValue(p, sh.Value)
 	if c := limit(sh, "m"); c != "" {

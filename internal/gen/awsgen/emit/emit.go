@@ -74,7 +74,7 @@ type generator struct {
 }
 
 func newGenerator(s *model.Service, pkg, version string) (*generator, error) {
-	if p := s.Metadata.Protocol; p != "json" {
+	if p := s.Metadata.Protocol; p != "json" && p != "query" {
 		return nil, fmt.Errorf("%w: protocol %s", ErrUnsupported, p)
 	}
 	g := &generator{
@@ -91,8 +91,14 @@ func newGenerator(s *model.Service, pkg, version string) (*generator, error) {
 	if err := g.checkNames(); err != nil {
 		return nil, err
 	}
+	if err := g.checkWrappers(); err != nil {
+		return nil, err
+	}
 	return g, g.checkEmbedding()
 }
+
+// query reports whether the service speaks awsQuery and nothing else.
+func (g *generator) query() bool { return g.Metadata.Protocol == "query" }
 
 // sort puts a shape where it belongs, or says why it cannot be written.
 func (g *generator) sort(name string, sh *model.Shape) error {
@@ -118,6 +124,8 @@ func (g *generator) sort(name string, sh *model.Shape) error {
 		g.enumerated = append(g.enumerated, name)
 	case sh.Streaming, sh.TimestampFormat != "":
 		return fmt.Errorf("%w: streaming or a timestamp format", ErrUnsupported)
+	case sh.Type == model.String && sh.Sensitive && sh.Pattern != "":
+		return fmt.Errorf("%w: a pattern on what must not be shown", ErrUnsupported)
 	case (sh.Type == model.Double || sh.Type == model.Float) && (sh.Min != nil || sh.Max != nil):
 		return fmt.Errorf("%w: bounds on a fraction", ErrUnsupported)
 	}
@@ -130,7 +138,7 @@ func (g *generator) supportedStruct(sh *model.Shape) error {
 	}
 	for _, m := range sh.Members.List() {
 		r := m.Value
-		if r.Location != "" || r.LocationName != "" || r.JSONValue || r.EventPayload || r.EventHeader {
+		if r.Location != "" || r.LocationName != "" && !g.query() || r.JSONValue || r.EventPayload || r.EventHeader {
 			return fmt.Errorf("%w: member %s is bound outside the body", ErrUnsupported, m.Name)
 		}
 		if r.TimestampFormat != "" || r.Streaming || r.Flattened {
@@ -144,7 +152,7 @@ func (g *generator) supportedCollection(sh *model.Shape) error {
 	if sh.Type == model.Map && g.Of(sh.Key).Type != model.String {
 		return fmt.Errorf("%w: map keys that are not strings", ErrUnsupported)
 	}
-	if sh.Flattened {
+	if sh.Flattened && !g.query() {
 		return fmt.Errorf("%w: flattened", ErrUnsupported)
 	}
 	return nil
@@ -185,6 +193,17 @@ func (g *generator) checkNames() error {
 	for _, op := range g.Service.Operations.List() {
 		if err := add(exported(op.Name), "operation "+op.Name); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkWrappers refuses results that are wrapped otherwise than package wire wraps them.
+func (g *generator) checkWrappers() error {
+	for _, op := range g.Service.Operations.List() {
+		out := op.Value.Output
+		if g.query() && out != nil && out.ResultWrapper != op.Name+"Result" {
+			return fmt.Errorf("%w: operation %s wraps its result in %q", ErrUnsupported, op.Name, out.ResultWrapper)
 		}
 	}
 	return nil

@@ -44,7 +44,50 @@ func TestStoredModels(t *testing.T) {
 	f("sqs", "flattened")
 	f("dynamodb", "shape AutoScalingPolicyName: emit: not supported: pattern")
 	f("cloudwatch", "protocol smithy-rpc-v2-cbor")
-	f("sts", "protocol query")
+	f("sts", "")
+}
+
+// TestQuery writes what only the query protocol has.
+func TestQuery(t *testing.T) {
+	const text = `{"version":"2.0","metadata":{"protocol":"query","endpointPrefix":"x","apiVersion":"2020-01-02","xmlNamespace":"urn:x"},"operations":{
+		"Op":{"name":"Op","http":{"method":"POST","requestUri":"/"},"authtype":"none","input":{"shape":"In"},"output":{"shape":"In","resultWrapper":"OpResult"},"errors":[{"shape":"Bad"}]}},
+		"shapes":{"In":{"type":"structure","members":{"A":{"shape":"S","locationName":"a"},"L":{"shape":"L"},"F":{"shape":"F"},"M":{"shape":"M","locationName":"Attribute"}}},
+		"Bad":{"type":"structure","exception":true,"error":{"code":"Worse","httpStatusCode":403},"members":{}},
+		"L":{"type":"list","member":{"shape":"S","locationName":"Item"}},"F":{"type":"list","flattened":true,"member":{"shape":"S","locationName":"Each"}},
+		"M":{"type":"map","flattened":true,"key":{"shape":"S","locationName":"Name"},"value":{"shape":"S","locationName":"Value"}},
+		"S":{"type":"string","sensitive":true,"max":5}}}`
+	s, err := model.Parse("made-up", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Package(s, "p", "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(file string, want ...string) {
+		t.Helper()
+		for _, w := range want {
+			if !strings.Contains(string(files[file]), w) {
+				t.Errorf("%s: want %q in\n%s", file, w, files[file])
+			}
+		}
+	}
+	f("types_gen.go", `XMLNamespace = "urn:x"`)
+	f("decode_gen.go", `case "a":`, `case "L":`, `case "Each":`, `case "Attribute":`,
+		`d.BeginListIn(shape.Layout{Element: "Item"})`, `d.BeginListIn(shape.Layout{Flat: true})`,
+		`d.BeginMapIn(shape.Layout{Flat: true, Key: "Name", Value: "Value"})`)
+	f("encode_gen.go", `e.Member("Each")`, `e.BeginListIn(shape.Layout{Element: "Item"}, len(s))`)
+	f("validate_gen.go", `c.Secret("A", v.A.Value, -1, 5)`)
+	f("errors_gen.go", `Code: "Worse"`, `Status: 403`)
+	f("operations_gen.go", "op.Unsigned = true")
+
+	s, err = model.Parse("made-up", []byte(strings.Replace(text, "OpResult", "Other", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Package(s, "p", "0"); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("another wrapper: got error %v, want ErrUnsupported", err)
+	}
 }
 
 func parse(t *testing.T, shapes string) *model.Service {
@@ -75,6 +118,7 @@ func TestUnsupported(t *testing.T) {
 	f(`"In":{"type":"structure","members":{"A":{"shape":"S"}}},"S":{"type":"string","pattern":"(?=a)b"}`, "pattern")
 	f(`"In":{"type":"structure","members":{"A":{"shape":"E"}}},"E":{"type":"structure","exception":true,"members":{"Item":{"shape":"In"}}}`, "error member Item")
 	f(`"In":{"type":"structure","members":{"A":{"shape":"T"}}},"T":{"type":"timestamp","timestampFormat":"iso8601"}`, "timestamp format")
+	f(`"In":{"type":"structure","members":{"A":{"shape":"P"}}},"P":{"type":"string","sensitive":true,"pattern":"a+"}`, "must not be shown")
 }
 
 // TestRecursion writes a structure that contains itself through a list, a map and a pointer.

@@ -40,7 +40,7 @@ func (g *generator) encodeMember(p *printer, m member) {
 	default:
 		p.line("if %s != nil {", field)
 	}
-	p.line("e.Member(%q)", m.name)
+	p.line("e.Member(%q)", m.wire)
 	g.encodeValue(p, m.ref, value)
 	if !m.required {
 		p.line("}")
@@ -62,7 +62,7 @@ func (g *generator) encodeValue(p *printer, r *model.Ref, value string) {
 func (g *generator) encodeList(p *printer, name string, sh *model.Shape) {
 	p.line("")
 	p.line("func encode%s(e *shape.Encoder, s []%s) {", exported(name), g.goType(sh.Member))
-	p.line("e.BeginList(len(s))")
+	p.line("%s", begin("e", "List", sh, "len(s)"))
 	p.line("for i := range s {")
 	g.encodeValue(p, sh.Member, "s[i]")
 	p.line("}")
@@ -74,7 +74,7 @@ func (g *generator) encodeList(p *printer, name string, sh *model.Shape) {
 func (g *generator) encodeMap(p *printer, name string, sh *model.Shape) {
 	p.line("")
 	p.line("func encode%s(e *shape.Encoder, m map[string]%s) {", exported(name), g.goType(sh.Value))
-	p.line("e.BeginMap(len(m))")
+	p.line("%s", begin("e", "Map", sh, "len(m)"))
 	p.line("for _, k := range slices.Sorted(maps.Keys(m)) {")
 	p.line("e.MapKey(k)")
 	p.line("x := m[k]")

@@ -2,6 +2,7 @@ package emit
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/headrace/headrace/internal/gen/awsgen/model"
 )
@@ -14,8 +15,10 @@ func optionalInFact(structure, member string) bool {
 
 // member is one member of a structure with what the parts ask about it.
 type member struct {
-	name     string
-	field    string
+	name  string
+	field string
+	// wire is the member's name in documents.
+	wire     string
 	ref      *model.Ref
 	shape    *model.Shape
 	required bool
@@ -31,7 +34,13 @@ func (g *generator) members(structure string) []member {
 	bit := 0
 	for _, e := range sh.Members.List() {
 		ref := e.Value
-		m := member{name: e.Name, field: exported(e.Name), ref: &ref, shape: g.Of(&ref)}
+		m := member{name: e.Name, field: exported(e.Name), wire: e.Name, ref: &ref, shape: g.Of(&ref)}
+		if ref.LocationName != "" {
+			m.wire = ref.LocationName
+		}
+		if m.shape.Type == model.List && m.shape.Flattened && m.shape.Member.LocationName != "" {
+			m.wire = m.shape.Member.LocationName // there is no level for the list's own
+		}
 		if m.shape.EventStream {
 			continue
 		}
@@ -159,6 +168,38 @@ func (g *generator) scalarEncode(r *model.Ref, value string) string {
 		value = "string(" + value + ")"
 	}
 	return fmt.Sprintf("e.%s(%s)", codec(sh), value)
+}
+
+// layout returns how a query document spells a list or map, as a shape.Layout, or "" for the default.
+func layout(sh *model.Shape) string {
+	var fields []string
+	add := func(field, name, def string) {
+		if name != "" && name != def {
+			fields = append(fields, fmt.Sprintf("%s: %q", field, name))
+		}
+	}
+	if sh.Flattened {
+		fields = append(fields, "Flat: true")
+	}
+	if sh.Type == model.List && !sh.Flattened {
+		add("Element", sh.Member.LocationName, "member")
+	}
+	if sh.Type == model.Map {
+		add("Key", sh.Key.LocationName, "key")
+		add("Value", sh.Value.LocationName, "value")
+	}
+	if len(fields) == 0 {
+		return ""
+	}
+	return "shape.Layout{" + strings.Join(fields, ", ") + "}"
+}
+
+// begin returns the call that begins a list or map, of a Decoder or an Encoder.
+func begin(on, what string, sh *model.Shape, size ...string) string {
+	if l := layout(sh); l != "" {
+		return fmt.Sprintf("%s.Begin%sIn(%s)", on, what, strings.Join(append([]string{l}, size...), ", "))
+	}
+	return fmt.Sprintf("%s.Begin%s(%s)", on, what, strings.Join(size, ", "))
 }
 
 func isScalar(sh *model.Shape) bool {

@@ -34,16 +34,24 @@ func (g *generator) operation(p *printer, op *model.Operation) {
 		p.line("}")
 		return
 	}
+	if op.AuthType == "none" {
+		p.line("// Its callers need not sign: what they say in it is their proof.")
+	}
 	streaming := g.streams(op)
 	if streaming {
 		p.line("// It answers with an event stream, which nothing serves yet: out is the initial response.")
 	}
 	p.line("func %s(h func(ctx context.Context, call *shape.Call, in *%s, out *%s) error) shape.Operation {", exported(op.Name), in, exported(op.Output.Shape))
-	if streaming {
+	switch {
+	case streaming:
 		p.line("op := bind(%q, h)", op.Name)
 		p.line("op.Streaming = true")
 		p.line("return op")
-	} else {
+	case op.AuthType == "none":
+		p.line("op := bind(%q, h)", op.Name)
+		p.line("op.Unsigned = true")
+		p.line("return op")
+	default:
 		p.line("return bind(%q, h)", op.Name)
 	}
 	p.line("}")

@@ -14,10 +14,15 @@ func (g *generator) types(p *printer) {
 	p.line("const (")
 	p.line("// APIVersion is the version of the API the model describes.")
 	p.line("APIVersion = %q", m.APIVersion)
-	p.line("// TargetPrefix stands before the dot in the X-Amz-Target header.")
-	p.line("TargetPrefix = %q", m.TargetPrefix)
-	p.line("// JSONVersion is the version in the content type application/x-amz-json.")
-	p.line("JSONVersion = %q", m.JSONVersion)
+	if g.query() {
+		p.line("// XMLNamespace is the name space of the answers' elements.")
+		p.line("XMLNamespace = %q", m.XMLNamespace)
+	} else {
+		p.line("// TargetPrefix stands before the dot in the X-Amz-Target header.")
+		p.line("TargetPrefix = %q", m.TargetPrefix)
+		p.line("// JSONVersion is the version in the content type application/x-amz-json.")
+		p.line("JSONVersion = %q", m.JSONVersion)
+	}
 	p.line("// SigningName is the service in a SigV4 credential scope.")
 	p.line("SigningName = %q", m.Signer())
 	p.line(")")

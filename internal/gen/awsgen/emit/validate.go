@@ -97,7 +97,11 @@ func (g *generator) validateValue(p *printer, m member, value string) {
 			p.line("c.Pattern(%q, %s, %sPattern)", m.name, value, unexported(m.ref.Shape))
 		}
 		if sh.Min != nil || sh.Max != nil {
-			p.line("c.Length(%q, %s, %s, %s)", m.name, value, bound(sh.Min), bound(sh.Max))
+			check := "Length"
+			if sh.Sensitive {
+				check = "Secret"
+			}
+			p.line("c.%s(%q, %s, %s, %s)", check, m.name, value, bound(sh.Min), bound(sh.Max))
 		}
 		if len(sh.Enum) > 0 {
 			p.line("c.Enum(%q, string(%s), %sSet)", m.name, value, unexported(m.ref.Shape))
