@@ -5,7 +5,7 @@ COMMIT   ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 FUZZTIME ?= 10s
 # Where goroutines meet: the packages that make test runs under the race detector too.
-RACE     := $(wildcard internal/lane internal/coordinator internal/objectstore internal/shardlog internal/journal internal/stream internal/wire internal/metrics internal/server internal/api)
+RACE     := $(wildcard internal/lane internal/coordinator internal/objectstore internal/shardlog internal/journal internal/stream internal/wire internal/metrics internal/server internal/api internal/auth)
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 # Where a package registry is not reached the tests of its clients are skipped; a CI run must have them.

@@ -1,0 +1,113 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/headrace/headrace/internal/coordinator"
+)
+
+// create puts a row that must not exist yet, else it returns exists.
+func (k *Keyring) create(ctx context.Context, key string, row any, exists error) error {
+	value := encodeRow(row)
+	version, err := k.cfg.Coordinator.Put(ctx, key, value, 0)
+	switch {
+	case errors.Is(err, coordinator.ErrConflict):
+		return exists
+	case errors.Is(err, coordinator.ErrTooLarge):
+		return refuse(LimitExceeded, "The policies together are too large")
+	case err != nil:
+		return fmt.Errorf("write row %s: %w", key, err)
+	}
+	return k.wrote(key, value, version)
+}
+
+// change reads a row, has edit change it, and puts it back, again from the start whenever somebody else
+// was faster. missing is returned for a row that is not there.
+func change[R any](ctx context.Context, k *Keyring, key string, missing error, edit func(*R) error) error {
+	for {
+		e, err := k.cfg.Coordinator.Get(ctx, key)
+		switch {
+		case errors.Is(err, coordinator.ErrNotFound):
+			return missing
+		case err != nil:
+			return fmt.Errorf("read row %s: %w", key, err)
+		}
+		row := new(R)
+		if err := decodeRow(e, row); err != nil {
+			return err
+		}
+		if err := edit(row); err != nil {
+			return err
+		}
+		value := encodeRow(row)
+		version, err := k.cfg.Coordinator.Put(ctx, key, value, e.Version)
+		switch {
+		case errors.Is(err, coordinator.ErrConflict):
+			continue
+		case errors.Is(err, coordinator.ErrTooLarge):
+			return refuse(LimitExceeded, "The policies together are too large")
+		case err != nil:
+			return fmt.Errorf("write row %s: %w", key, err)
+		}
+		return k.wrote(key, value, version)
+	}
+}
+
+// remove deletes a row if allowed says so of its content.
+func remove[R any](ctx context.Context, k *Keyring, key string, missing error, allowed func(*R) error) error {
+	for {
+		e, err := k.cfg.Coordinator.Get(ctx, key)
+		switch {
+		case errors.Is(err, coordinator.ErrNotFound):
+			return missing
+		case err != nil:
+			return fmt.Errorf("read row %s: %w", key, err)
+		}
+		row := new(R)
+		if err := decodeRow(e, row); err != nil {
+			return err
+		}
+		if err := allowed(row); err != nil {
+			return err
+		}
+		err = k.cfg.Coordinator.Delete(ctx, key, e.Version)
+		if errors.Is(err, coordinator.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("delete row %s: %w", key, err)
+		}
+		k.deleted(key, e.Version)
+		return nil
+	}
+}
+
+// reserve takes one of what an account may have most of, until the returned function gives it back; the
+// row that was made meanwhile counts for itself. field picks the count.
+func (k *Keyring) reserve(account string, field func(*count) *int, what string, most int) (release func(), err error) {
+	k.view.Lock()
+	defer k.view.Unlock()
+	n := field(k.view.count(account))
+	if *n >= most {
+		return nil, overQuota(what, most)
+	}
+	*n++
+	return func() {
+		k.view.Lock()
+		defer k.view.Unlock()
+		*field(k.view.count(account))--
+	}, nil
+}
+
+// accountExists returns an error unless the account does.
+func (k *Keyring) accountExists(account string) error {
+	if err := checkAccount(account); err != nil {
+		return err
+	}
+	if row[accountRow](&k.view, accountKey(account)) == nil {
+		return noSuch("account", account)
+	}
+	return nil
+}
