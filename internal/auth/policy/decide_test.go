@@ -92,7 +92,7 @@ func TestKeys(t *testing.T) {
 		r := requests[request]
 		r.Keys = []policy.Key{{Name: "x:want", Values: []string{"<" + want + ">"}}}
 		policies := policy.Policies{Identity: []*policy.Policy{p}}
-		if x := policies.Explain(&r); len(x.Policies[0].Statements[0].Because) > 0 {
+		if x := policies.Explain(&r); !x.Policies[0].Statements[0].Applies {
 			t.Errorf("%s of %s is not %s", key, request, want)
 		}
 	}
@@ -152,7 +152,7 @@ var explained = []struct {
 	{"nothing allows", `identity: [{"Effect": "Allow", "Action": "kinesis:Get*", "Resource": "arn:aws:kinesis:*:*:stream/${aws:username}"}, {"Effect": "Deny", "NotAction": "kinesis:*", "NotResource": ["arn:aws:kinesis:*:*:stream/${aws:username}", "arn:aws:kinesis:*:*:stream/o*"]},
  {"Effect": "Allow", "Action": "kinesis:*", "NotResource": "arn:aws:kinesis:*:*:stream/${aws:username}"},
  {"Effect": "Allow", "Action": "kinesis:*", "Resource": "*", "Condition": {"StringEquals": {"aws:username": ["alice", "bob"]}, "ForAnyValue:StringLike": {"aws:TagKeys": "env*"}, "StringLike": {"aws:TagKeys": "a*"}, "IpAddress": {"aws:SourceIp": "10.0.0.0/8"}, "DateLessThan": {"aws:CurrentTime": "2026-01-01"}, "Null": {"aws:TokenIssueTime": "true"}, "Bool": {"aws:SecureTransport": false}, "StringNotEquals": {"aws:ResourceTag/owner": ""}}}]`, "app PutRecord stream/orders aws:TagKeys=x|y"},
-	{"a Deny", `identity: {"Effect": "Allow", "Action": "*", "Resource": "*"}
+	{"a Deny", `identity: {"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {"StringLike": {"aws:username": "${aws:username}*"}, "Null": {"aws:TagKeys": true}, "StringNotEquals": {"aws:username": []}}}
 identity: {"Sid": "NoDelete", "Effect": "Deny", "Action": "kinesis:Delete*", "Resource": "*"}`, "alice DeleteStream stream/orders"},
 	{"the root user", `resource: {"Effect": "Allow", "Principal": {"AWS": "444455556666"}, "Action": "kinesis:*"}`, "root DeleteStream stream/orders"},
 	{"the account is named", `resource: {"Effect": "Allow", "Principal": {"AWS": "111122223333"}, "Action": "kinesis:*"}`, "alice GetRecords stream/orders"},

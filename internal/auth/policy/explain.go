@@ -32,8 +32,9 @@ type StatementExplanation struct {
 	Sid          string
 	Effect       string
 	Applies      bool
-	// Because has a line for everything that keeps the statement from applying. For one of a
-	// resource-based policy that applies, it says how closely it names the caller.
+	// Because has a line for everything that keeps the statement from applying. Of one that applies it
+	// says how its conditions came to be true, and in a resource-based policy how closely it names
+	// the caller.
 	Because []string
 }
 
@@ -91,22 +92,20 @@ func (s *statement) explain(kind Kind, e *evaluation) StatementExplanation {
 	if named == stranger {
 		s.sayPrincipal(say)
 	}
-	action := s.matchesAction(e)
-	if !action {
+	if !s.matchesAction(e) {
 		say("%s: %s is %s %s", element("Action", s.notActions), e.request.Action, one(s.notActions), list(s.actions, func(p *pattern) string { return p.raw }))
 	}
-	resource := s.matchesResource(e)
-	if !resource {
+	if !s.matchesResource(e) {
 		s.sayResource(e, say)
-	}
-	for i := range s.conditions {
-		if c := &s.conditions[i]; !c.holds(e) {
-			say("Condition: %s", c.explain(e))
-		}
 	}
 	x.Applies = named != stranger && s.matches(e)
 	if x.Applies && kind.hasPrincipals() {
 		say("%s", [...]string{byAccount: "names the caller's account", byEntity: "names the role or user behind the session", directly: "names the caller"}[named])
+	}
+	for i := range s.conditions {
+		if c := &s.conditions[i]; c.holds(e) == x.Applies {
+			say("Condition: %s", c.explain(e))
+		}
 	}
 	return x
 }
@@ -213,10 +212,13 @@ func (s *statement) sayResource(e *evaluation, say func(format string, args ...a
 	say("%s: %s is %s %s", element("Resource", s.notResources), e.request.Resource, one(s.notResources), texts)
 }
 
-// explain says why a condition that does not hold does not.
+// explain says what a condition compares.
 func (c *condition) explain(e *evaluation) string {
 	a := e.lookup(c.key)
 	wanted := list(c.values, func(v *operand) string { return v.spell(c.operator.comparison, e) })
+	if wanted == "" {
+		wanted = "none"
+	}
 	text := c.name + " " + c.key.name + ": "
 	switch {
 	case a.count == 0:
@@ -248,7 +250,7 @@ func (t *tally) reason(e *evaluation) string {
 	caller := e.request.Principal.Account
 	switch {
 	case d.Outcome == Explicit:
-		return fmt.Sprintf("a Deny statement applies, of %s %s, and a Deny overrides every Allow", article(d.Kind), d.Kind)
+		return fmt.Sprintf("%s %s has a Deny statement that applies, and a Deny overrides every Allow", article(d.Kind), d.Kind)
 	case t.accounts == noAccount && d.Allowed():
 		return fmt.Sprintf("the %s allows it, and a caller without an account needs no more", t.resourceKind)
 	case t.accounts == noAccount:

@@ -27,7 +27,8 @@
 //     nothing else is asked; the role behind a session (or the user who federated), and the permissions
 //     boundary and the session policies must allow too; the account, and the decision is left to
 //     the caller's side.
-//   - A role trust policy must allow in any case. If it names the account, the caller's side must too.
+//   - A role trust policy must allow in any case. If it names the account, the caller's side must too. That
+//     root users assume no roles is STS's rule, not one of policies.
 //   - Callers without an account (services, identity providers, anonymous ones) need the resource's side alone.
 //
 // Of the policy types that AWS has, service and resource control policies of organizations, access control
