@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -32,7 +33,8 @@ type round struct {
 	w    sink
 }
 
-func newRound(t testing.TB, format shape.Format, records int) *round {
+// newRound returns a call of a handler that believes signatures, or of one that verifies them.
+func newRound(t testing.TB, format shape.Format, records int, verified bool) *round {
 	in := &echo{name: "records"}
 	for range records {
 		in.items = append(in.items, item{key: "partition-key", data: bytes.Repeat([]byte{7}, 1024)})
@@ -42,8 +44,15 @@ func newRound(t testing.TB, format shape.Format, records int) *round {
 		contentType = typeCBOR11
 	}
 	document := encoded(format, in)
-	rd := &round{h: NewHandler(fakeConfig()), body: bytes.NewReader(document), w: sink{header: make(http.Header)}}
-	rd.r = newCall(t, "/", "Echo", contentType, document)
+	c := fakeConfig()
+	if verified {
+		c, _ = verifiedConfig()
+	}
+	rd := &round{h: NewHandler(c), body: bytes.NewReader(document), w: sink{header: make(http.Header)}}
+	rd.r = newCall(t, "http://h/", "Echo", contentType, document)
+	if verified {
+		resign(t, rd.r, "AKID", "")
+	}
 	rd.r.Body = io.NopCloser(rd.body)
 	return rd
 }
@@ -58,36 +67,43 @@ func (rd *round) call(t testing.TB) {
 }
 
 // A call's allocations do not depend on its records. A handful are the price of a request: its ids,
-// its headers.
+// its headers, and the HMAC of its signature.
 func TestAllocations(t *testing.T) {
-	const limit = 8
-	f := func(format shape.Format, records int, chunked bool) {
+	f := func(format shape.Format, records int, chunked, verified bool) {
 		t.Helper()
-		rd := newRound(t, format, records)
+		limit := 8.0
+		if verified {
+			limit += 5
+		}
+		rd := newRound(t, format, records, verified)
 		if chunked {
 			rd.r.ContentLength = -1
 		}
 		rd.call(t)
 		if got := alloctest.Count(t, 50, func() { rd.call(t) }); got > limit {
-			t.Errorf("%v call with %d records, chunked %v, makes %v allocations, want at most %d", format, records, chunked, got, limit)
+			t.Errorf("%v call with %d records, chunked %v, verified %v, makes %v allocations, want at most %v", format, records, chunked, verified, got, limit)
 		}
 	}
 	for _, format := range []shape.Format{shape.JSON, shape.CBOR} {
-		f(format, 1, false)
-		f(format, 500, false)
-		f(format, 500, true)
+		for _, verified := range []bool{false, true} {
+			f(format, 1, false, verified)
+			f(format, 500, false, verified)
+			f(format, 500, true, verified)
+		}
 	}
 }
 
 func BenchmarkEcho500x1KiB(b *testing.B) {
 	for _, format := range []shape.Format{shape.JSON, shape.CBOR} {
-		b.Run(format.String(), func(b *testing.B) {
-			rd := newRound(b, format, 500)
-			b.SetBytes(int64(rd.body.Len()))
-			b.ReportAllocs()
-			for b.Loop() {
-				rd.call(b)
-			}
-		})
+		for _, verified := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%v/verified=%v", format, verified), func(b *testing.B) {
+				rd := newRound(b, format, 500, verified)
+				b.SetBytes(int64(rd.body.Len()))
+				b.ReportAllocs()
+				for b.Loop() {
+					rd.call(b)
+				}
+			})
+		}
 	}
 }

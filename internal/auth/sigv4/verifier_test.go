@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -447,4 +448,32 @@ func TestDerivedKeysAreBounded(t *testing.T) {
 	if n := v.Kept(); n > sigv4.KeptKeys || n < sigv4.KeptKeys/2 {
 		t.Errorf("%d keys are kept, want at most %d and not much less", n, sigv4.KeptKeys)
 	}
+}
+
+// Many requests at once, of more scopes than are kept: run with -race.
+func TestConcurrentRequests(t *testing.T) {
+	v := newVerifier()
+	var all sync.WaitGroup
+	for worker := range 8 {
+		all.Go(func() {
+			var c sigv4.Check
+			for n := range 300 {
+				r := put(t, "http://h/", nil)
+				if err := v4.NewSigner().SignHTTP(t.Context(), permanent, r, hashOf(nil), "kinesis", fmt.Sprint("region-", (worker+n)%700), noon); err != nil {
+					t.Error(err)
+					return
+				}
+				err := v.Begin(&c, r, kinesis)
+				if err == nil {
+					_, err = c.Finish()
+				}
+				if err != nil {
+					t.Errorf("worker %d, request %d: %v", worker, n, err)
+					return
+				}
+				c.Reset()
+			}
+		})
+	}
+	all.Wait()
 }
