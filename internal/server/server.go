@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/config"
 	"github.com/headrace/headrace/internal/listener"
 	"github.com/headrace/headrace/internal/metrics"
@@ -48,6 +49,9 @@ type Config struct {
 	TransitionDelay time.Duration
 	// DefaultAccount is the account of access keys that are not themselves 12-digit account ids.
 	DefaultAccount string
+	// Keys are the access keys whose signatures are verified. Nil verifies none: every signature of
+	// the right form is believed.
+	Keys sigv4.Keys
 	// Caps bound what callers can create.
 	Caps Caps
 	// DrainTimeout is how long requests in flight may go on after ctx is done; 0 means 10 s.

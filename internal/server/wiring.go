@@ -86,7 +86,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	}
 	calls := wire.NewHandler(wire.Config{
 		Services:     []wire.Service{kinesis.New(streams, meters, now).Wire()},
-		Authenticate: sigv4.FormOnly{Account: cfg.DefaultAccount},
+		Authenticate: authenticator(cfg, now),
 		Clock:        now,
 		Observer:     observer(meters, cfg.Logger),
 		MaxBody:      cfg.MaxBodyBytes,
@@ -98,6 +98,14 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 		controls: newControls(cfg.Dev, cfg.Origins),
 	})
 	return sys, nil
+}
+
+// authenticator returns what says who calls.
+func authenticator(cfg Config, now clock.Clock) wire.Authenticator {
+	if cfg.Keys == nil {
+		return sigv4.FormOnly{Account: cfg.DefaultAccount}
+	}
+	return sigv4.NewVerifier(cfg.Keys, now)
 }
 
 // openStreams makes Data Streams on the engines that the configuration names.
