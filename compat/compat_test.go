@@ -65,6 +65,9 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
+// anyone is who may call a server that believes every signature.
+var anyone = credentials.NewStaticCredentialsProvider("test", "test", "")
+
 // slow makes streams stay CREATING for a while, so that waiters have something to wait for.
 const slow = "--transition-delay=300ms"
 
@@ -111,7 +114,7 @@ func TestMainJobGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := gosdk.MainJob(t.Context(), goClient(endpointOf(t)), log, "go")
+	report, err := gosdk.MainJob(t.Context(), goClient(endpointOf(t), anyone), log, "go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +123,7 @@ func TestMainJobGo(t *testing.T) {
 
 func TestSurfaceGo(t *testing.T) {
 	t.Parallel()
-	report, err := gosdk.Surface(t.Context(), goClient(endpointOf(t, slow)), "surface")
+	report, err := gosdk.Surface(t.Context(), goClient(endpointOf(t, slow), anyone), "surface")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,11 +159,11 @@ func TestReadmeCommands(t *testing.T) {
 }
 
 // goClient makes each call once: a call that fails in the main job is a failure of it.
-func goClient(endpoint string) *kinesis.Client {
+func goClient(endpoint string, who aws.CredentialsProvider) *kinesis.Client {
 	return kinesis.New(kinesis.Options{
 		BaseEndpoint:     aws.String(endpoint),
 		Region:           "us-east-1",
-		Credentials:      credentials.NewStaticCredentialsProvider("test", "test", ""),
+		Credentials:      who,
 		RetryMaxAttempts: 1,
 		HTTPClient:       awsclient.HTTP{Next: awshttp.NewBuildableClient()},
 	})
@@ -182,21 +185,31 @@ func installed(t *testing.T, name string) string {
 	return path
 }
 
-// client runs a client program from the module's root with the environment a user would have.
+// client runs a client program that must succeed, with any credentials.
 func client(t *testing.T, program string, args ...string) {
+	t.Helper()
+	out, err := runProgram(t, login{"test", "test", ""}, program, args...)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", args[0], err, out)
+	}
+	t.Logf("%s", bytes.TrimSpace(out))
+}
+
+// runProgram runs a client program from the module's root with the environment a user would have, and
+// returns what it wrote.
+func runProgram(t *testing.T, l login, program string, args ...string) ([]byte, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = shared.root
 	cmd.Env = append(os.Environ(),
-		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION=us-east-1", "AWS_DEFAULT_REGION=us-east-1",
+		"AWS_ACCESS_KEY_ID="+l.id, "AWS_SECRET_ACCESS_KEY="+l.secret, "AWS_REGION=us-east-1", "AWS_DEFAULT_REGION=us-east-1",
 		"AWS_MAX_ATTEMPTS=1", // of the AWS CLI; the others set it themselves
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull,
 		"AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED=true", "PYTHONDONTWRITEBYTECODE=1")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", args[0], err, out)
+	if l.token != "" {
+		cmd.Env = append(cmd.Env, "AWS_SESSION_TOKEN="+l.token)
 	}
-	t.Logf("%s", bytes.TrimSpace(out))
+	return cmd.CombinedOutput()
 }
