@@ -76,7 +76,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	if err != nil {
 		return nil, fmt.Errorf("make metrics: %w", err)
 	}
-	now := clock.NewBounded(clock.System{}, func(ahead time.Duration) {
+	now := clock.NewBounded(cfg.Clock, func(ahead time.Duration) {
 		cfg.Logger.Error("the wall clock jumped ahead; arrival times follow slowly", "ahead", ahead)
 	})
 	requests := min(cfg.MemoryBytes/requestShare, maxRequestMemory)
