@@ -77,12 +77,15 @@ func (wr *writer) single(ctx context.Context, l *ledger) error {
 	}
 	key, data := wr.next(l, n)
 	var out put
+	began := time.Now()
 	err := wr.w.client.call(ctx, "PutRecord", fields{"StreamName": l.stream, "PartitionKey": key, "Data": data}, &out)
 	if refusedAs(err) {
 		out.ErrorCode = "refused"
 	}
 	if err == nil || refusedAs(err) {
-		wr.answered(l, []string{key}, []put{out})
+		wr.answered(l, []string{key}, []put{out}, began)
+	} else {
+		l.unheard([]string{key}, began)
 	}
 	return err
 }
@@ -100,22 +103,25 @@ func (wr *writer) batch(ctx context.Context, l *ledger) error {
 		}
 	}
 	var out struct{ Records []put }
+	began := time.Now()
 	err := wr.w.client.call(ctx, "PutRecords", fields{"StreamName": l.stream, "Records": records}, &out)
 	if refusedAs(err) {
 		out.Records = slices.Repeat([]put{{ErrorCode: "refused"}}, len(keys))
 	} else if err != nil {
+		l.unheard(keys, began)
 		return err
 	}
-	wr.answered(l, keys, out.Records)
+	wr.answered(l, keys, out.Records, began)
 	return err
 }
 
 // answered notes a call's answer: what a writer puts into a shard is behind all it put there before.
-func (wr *writer) answered(l *ledger, keys []string, puts []put) {
+func (wr *writer) answered(l *ledger, keys []string, puts []put, began time.Time) {
 	if len(keys) != len(puts) {
 		l.wrong("%d results for %d records", len(puts), len(keys))
 		return
 	}
+	l.heard(keys, puts, began)
 	top := map[string]string{}
 	for i, p := range puts {
 		if p.ErrorCode != "" && p.ErrorCode != "refused" && p.ErrorCode != "ProvisionedThroughputExceededException" {
@@ -169,10 +175,19 @@ func (w *world) advance(ctx context.Context, l *ledger, shard string) error {
 	if c.done {
 		return nil
 	}
+	began := time.Now()
 	p, err := w.client.read(ctx, c.iterator)
 	if err != nil {
 		return err
 	}
+	v := visit{shard: shard}
+	if n := len(c.seen); n > 0 {
+		v.after = c.seen[n-1].number
+	}
+	if n := len(p.Records); n > 0 {
+		v.last = p.Records[n-1].SequenceNumber
+	}
+	l.visited(v, began, time.Now())
 	for _, r := range p.Records {
 		c.seen = append(c.seen, seen{r.PartitionKey, r.SequenceNumber})
 	}

@@ -7,6 +7,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
 )
 
 // ledger is what the server promised about one stream: the journal of acknowledgements, kept outside
@@ -25,6 +28,10 @@ type ledger struct {
 	tag       setting[string]
 	retention setting[int]
 	wrongs    []string
+
+	began  time.Time
+	visits []porcupine.Operation // every put and every page
+	doubts []doubt               // puts without an answer since the last start
 }
 
 // fate is what is known of a record.
@@ -68,7 +75,7 @@ type cursor struct {
 type seen struct{ key, number string }
 
 func newLedger(stream string) *ledger {
-	return &ledger{stream: stream, records: map[string]*fate{}, shards: map[string]shardInfo{}, top: map[string]string{},
+	return &ledger{stream: stream, began: time.Now(), records: map[string]*fate{}, shards: map[string]shardInfo{}, top: map[string]string{},
 		floor: map[string]string{}, cursors: map[string]*cursor{}, retention: setting[int]{value: 24}}
 }
 

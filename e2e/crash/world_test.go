@@ -44,6 +44,8 @@ type world struct {
 	client  *client
 	ending  atomic.Bool // the crash has begun: calls may fail
 	slowest time.Duration
+	// visits counts the puts and pages of streams whose history was judged.
+	visits int
 	// strained counts changes of streams that found no room in the log.
 	strained atomic.Int64
 }
@@ -131,6 +133,7 @@ func (w *world) settle(l *ledger) {
 	a := l.audit()
 	w.readAll(a, shards)
 	a.finish()
+	l.resolve()
 }
 
 // closed checks that shards whose split or merge was acknowledged are closed.
@@ -219,6 +222,8 @@ func (w *world) rotate() {
 	w.tb.Helper()
 	if len(w.streams) > 1 {
 		old := w.streams[0]
+		w.visits += old.linear()
+		w.judge()
 		w.streams = w.streams[1:]
 		if err := w.client.call(w.tb.Context(), "DeleteStream", fields{"StreamName": old.stream}, nil); err != nil {
 			w.tb.Fatal(err)
@@ -286,6 +291,11 @@ func (w *world) run(total, life time.Duration) {
 	if err := w.server.Stop(); err != nil {
 		w.tb.Errorf("stop: %v\n%s", err, w.server.Output())
 	}
+	for _, l := range w.streams {
+		w.visits += l.linear()
+	}
+	w.judge()
+	w.tb.Logf("an order explains all %d puts and pages", w.visits)
 	for _, l := range w.streams {
 		records, bytes := l.counts()
 		w.tb.Logf("stream %s: %d records, %d MiB, %d shards", l.stream, records, bytes>>20, len(l.shards))
