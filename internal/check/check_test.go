@@ -109,17 +109,33 @@ func (r *run) fill(n int) {
 	for i := range n {
 		data := make([]byte, 1000)
 		_, _ = random.Read(data)
-		res, err := r.log.Append(ctx, []shardlog.Batch{{Shard: shard(i % shards), Entries: []record.Entry{{PartitionKey: "key", Data: data}}}})
-		if err == nil {
-			err = res[0].Err
-		}
-		if err == nil {
-			_, err = r.rows.Put(ctx, fmt.Sprintf("row/%d/%d", time.Now().UnixNano(), i), data[:100], 0)
-		}
-		if err != nil {
+		batch := []shardlog.Batch{{Shard: shard(i % shards), Entries: []record.Entry{{PartitionKey: "key", Data: data}}}}
+		r.throttled(func() error {
+			res, err := r.log.Append(ctx, batch)
+			if err == nil {
+				err = res[0].Err
+			}
+			return err
+		})
+		row := fmt.Sprintf("row/%d/%d", time.Now().UnixNano(), i)
+		r.throttled(func() error {
+			_, err := r.rows.Put(ctx, row, data[:100], 0)
+			return err
+		})
+	}
+}
+
+// throttled makes a call again for as long as the log has no room: this log is full until it has been
+// flushed, which takes its time on a busy machine.
+func (r *run) throttled(call func() error) {
+	r.t.Helper()
+	testpoll.Until(r.t, 30*time.Second, func() bool {
+		err := call()
+		if err != nil && !errors.Is(err, shardlog.ErrFull) {
 			r.t.Fatal(err)
 		}
-	}
+		return err == nil
+	}, "room in the log")
 }
 
 // files returns the files below a part of the directory, newest name last.
