@@ -20,6 +20,7 @@ import (
 	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/metrics"
+	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/server"
 )
 
@@ -30,7 +31,7 @@ type login struct{ id, secret, token string }
 type keyTable map[string]sigv4.Key
 
 // Lookup implements sigv4.Keys.
-func (k keyTable) Lookup(_ context.Context, id string) (sigv4.Key, error) {
+func (k keyTable) Lookup(_ context.Context, id, _ string) (sigv4.Key, error) {
 	key, ok := k[id]
 	if !ok {
 		return sigv4.Key{}, sigv4.ErrNoKey
@@ -43,9 +44,9 @@ func (k keyTable) Lookup(_ context.Context, id string) (sigv4.Key, error) {
 func verifying(t *testing.T) (endpoint string) {
 	t.Helper()
 	now := clock.System{}.Now()
-	key := sigv4.Key{Secret: sigv4.NewSecret("secret/with+signs"), Account: "123456789012", Active: true}
+	key := sigv4.Key{Secret: secret.NewText("secret/with+signs"), Account: "123456789012", Active: true}
 	temporary, ended, disabled := key, key, key
-	temporary.Token, temporary.Expires = sigv4.NewSecret("token/with+signs=="), now.Add(time.Hour)
+	temporary.Token, temporary.Expires = secret.NewText("token/with+signs=="), now.Add(time.Hour)
 	ended.Token, ended.Expires = temporary.Token, now.Add(-time.Second)
 	disabled.Active = false
 

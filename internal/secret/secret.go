@@ -11,6 +11,7 @@
 package secret
 
 import (
+	"crypto/subtle"
 	"fmt"
 	"log/slog"
 )
@@ -34,6 +35,11 @@ func (t Text) Reveal() string {
 		return ""
 	}
 	return *t.text
+}
+
+// Same reports whether both are the same text, and takes as long for a wrong one as for the right one.
+func (t Text) Same(o Text) bool {
+	return t.text == o.text || subtle.ConstantTimeCompare([]byte(t.Reveal()), []byte(o.Reveal())) == 1
 }
 
 // String returns [secret].

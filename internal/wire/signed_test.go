@@ -19,6 +19,7 @@ import (
 
 	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/wire/shape"
 )
 
@@ -30,10 +31,10 @@ type oneKey struct{}
 
 var errKeys = errors.New("keys on fire at /dev/secret")
 
-func (oneKey) Lookup(_ context.Context, id string) (sigv4.Key, error) {
+func (oneKey) Lookup(_ context.Context, id, _ string) (sigv4.Key, error) {
 	switch id {
 	case "AKID":
-		return sigv4.Key{Secret: sigv4.NewSecret("secret"), Account: "123456789012", Active: true}, nil
+		return sigv4.Key{Secret: secret.NewText("secret"), Account: "123456789012", Active: true}, nil
 	case "BROKEN":
 		return sigv4.Key{}, errKeys
 	}

@@ -94,7 +94,7 @@ func TestVerifyAgainstReference(t *testing.T) {
 		if _, _, err := verify(v, r, body, kinesis); err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, by.canonical())
 		}
-		by.secret = secret + "x"
+		by.secret = hidden + "x"
 		by.region, by.service, by.time, by.date = "eu-west-1", "kinesis", noon.Format("20060102T150405Z"), noon.Format("20060102")
 		before, _, _ := strings.Cut(r.Header.Get("Authorization"), "Signature=")
 		r.Header.Set("Authorization", before+"Signature="+by.signature())

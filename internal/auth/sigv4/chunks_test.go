@@ -19,6 +19,7 @@ import (
 
 	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/secret"
 )
 
 // bucket is a service that takes all kinds of bodies.
@@ -27,7 +28,7 @@ var bucket = sigv4.Rules{Service: "s3", PlainPath: true, Payloads: sigv4.Chunked
 // The examples of AWS's documentation: 65 KiB of the letter a, in chunks of 64 KiB.
 func TestPublishedChunks(t *testing.T) {
 	const id = "AKIAIOSFODNN7EXAMPLE"
-	keys := keyTable{id: {Secret: sigv4.NewSecret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), Active: true}}
+	keys := keyTable{id: {Secret: secret.NewText("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), Active: true}}
 	v := sigv4.NewVerifier(keys, clock.NewManual(time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC)))
 	f := func(payload, signed, seed string, signatures []string, trailer string) {
 		t.Helper()
@@ -104,7 +105,7 @@ func (b chunkedBody) upload(t testing.TB, content []byte) (*http.Request, []byte
 	}
 	by := referenceOf(r, "h")
 	by.plainPath, by.signed, by.payload = true, signed, payload
-	by.secret, by.time, by.date, by.region, by.service = secret, stamp, stamp[:8], "eu-west-1", "s3"
+	by.secret, by.time, by.date, by.region, by.service = hidden, stamp, stamp[:8], "eu-west-1", "s3"
 	seed := by.signature()
 	scope := by.date + "/eu-west-1/s3/aws4_request"
 	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+keyID+"/"+scope+", SignedHeaders="+signed+", Signature="+seed)
@@ -113,7 +114,7 @@ func (b chunkedBody) upload(t testing.TB, content []byte) (*http.Request, []byte
 
 func (b chunkedBody) body(content []byte, scope, previous string) []byte {
 	var out bytes.Buffer
-	key := referenceKey(secret, noon.Format("20060102"), "eu-west-1", "s3")
+	key := referenceKey(hidden, noon.Format("20060102"), "eu-west-1", "s3")
 	sign := func(algorithm, text string) string {
 		previous = hex.EncodeToString(referenceMAC(key, algorithm+"\n"+scope+previous+"\n"+text))
 		return previous

@@ -7,6 +7,8 @@ import (
 	"hash/maphash"
 	"strings"
 	"sync"
+
+	"github.com/headrace/headrace/internal/secret"
 )
 
 // A signing key is derived from the secret by four HMACs and is the same for a day, a region and a
@@ -21,7 +23,7 @@ type signingKey [sha256.Size]byte
 // derived is a signing key and what it was derived from.
 type derived struct {
 	accessKeyID, date, region, service string
-	secret                             Secret
+	secret                             secret.Text
 	key                                signingKey
 }
 
@@ -54,13 +56,13 @@ func (s *signingKeys) set(c *Credential) int {
 }
 
 // get copies the key of c's scope into key. It reports false when it has none that was derived from
-// this secret.
-func (s *signingKeys) get(c *Credential, secret Secret, key *signingKey) bool {
+// this text.
+func (s *signingKeys) get(c *Credential, text secret.Text, key *signingKey) bool {
 	set := &s.sets[s.set(c)]
 	set.mu.Lock()
 	defer set.mu.Unlock()
 	for i := range set.ways {
-		if d := &set.ways[i]; d.of(c) && sameSecret(d.secret, secret) {
+		if d := &set.ways[i]; d.of(c) && d.secret.Same(text) {
 			*key = d.key
 			return true
 		}
@@ -69,11 +71,11 @@ func (s *signingKeys) get(c *Credential, secret Secret, key *signingKey) bool {
 }
 
 // put keeps a key, in place of one of the same scope if there is one: the secret was another.
-func (s *signingKeys) put(c *Credential, secret Secret, key *signingKey) {
+func (s *signingKeys) put(c *Credential, text secret.Text, key *signingKey) {
 	d := derived{
 		accessKeyID: strings.Clone(c.AccessKeyID), date: strings.Clone(c.Date),
 		region: strings.Clone(c.Region), service: strings.Clone(c.Service),
-		secret: secret, key: *key,
+		secret: text, key: *key,
 	}
 	set := &s.sets[s.set(c)]
 	set.mu.Lock()
@@ -88,14 +90,11 @@ func (s *signingKeys) put(c *Credential, secret Secret, key *signingKey) {
 	set.next = (set.next + 1) % keyWays
 }
 
-// sameSecret takes as long for a wrong secret as for the right one.
-func sameSecret(a, b Secret) bool { return a.text == b.text || sameText(a.Reveal(), b.Reveal()) }
-
 func sameText(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 // derive computes the signing key of c's scope.
-func derive(c *Credential, secret Secret) signingKey {
-	key := mac([]byte("AWS4"+secret.Reveal()), c.Date)
+func derive(c *Credential, text secret.Text) signingKey {
+	key := mac([]byte("AWS4"+text.Reveal()), c.Date)
 	key = mac(key[:], c.Region)
 	key = mac(key[:], c.Service)
 	return mac(key[:], terminator)

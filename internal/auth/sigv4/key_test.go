@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/headrace/headrace/internal/auth/sigv4"
+	"github.com/headrace/headrace/internal/secret"
 )
 
 // Whatever one does to print a key, its secrets stay where they are.
 func TestSecretsDoNotPrint(t *testing.T) {
 	const text = "hunter2"
-	key := sigv4.Key{Secret: sigv4.NewSecret(text), Token: sigv4.NewSecret(text), Account: account}
+	key := sigv4.Key{Secret: secret.NewText(text), Token: secret.NewText(text), Account: account}
 	hidden := struct{ key sigv4.Key }{key} // package fmt sees it, but calls no methods
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T", "%c", "%20s"} {
@@ -36,10 +37,10 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	if got := out.String(); strings.Contains(got, text) || strings.Contains(got, fmt.Sprintf("%x", text)) || !strings.Contains(got, "[secret]") {
 		t.Errorf("a secret was printed, or nothing at all:\n%s", got)
 	}
-	if got := key.Secret.Reveal(); got != text || key.Secret.IsZero() {
+	if got := key.Secret.Reveal(); got != text {
 		t.Errorf("revealed %q", got)
 	}
-	if zero := (sigv4.Secret{}); zero.Reveal() != "" || !zero.IsZero() || fmt.Sprint(zero) != "[secret]" {
+	if zero := (secret.Text{}); zero.Reveal() != "" || fmt.Sprint(zero) != "[secret]" {
 		t.Error("the zero Secret is not empty")
 	}
 }

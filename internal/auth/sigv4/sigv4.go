@@ -118,7 +118,7 @@ func (c *Credential) readHeader(header string, h http.Header) (scope string, err
 	if c.Time == "" {
 		c.Time = first(h, "Date")
 	}
-	c.SessionToken = h.Get("X-Amz-Security-Token")
+	c.SessionToken = first(h, "X-Amz-Security-Token")
 
 	var m missing
 	m.parameter(scope, "Authorization header requires 'Credential' parameter. ")

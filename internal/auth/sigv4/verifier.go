@@ -55,19 +55,21 @@ func (v *Verifier) Begin(c *Check, r *http.Request, rules Rules) error {
 	if err != nil {
 		return err
 	}
-	c.key, err = v.keys.Lookup(r.Context(), c.credential.AccessKeyID)
+	if c.token = first(r.Header, "X-Amz-Security-Token"); c.token == "" {
+		c.token = query.Get("X-Amz-Security-Token")
+	}
+	c.key, err = v.keys.Lookup(r.Context(), c.credential.AccessKeyID, c.token)
 	switch {
 	case errors.Is(err, ErrNoKey) || err == nil && !c.key.Active:
 		return refuse(UnknownKey, "")
+	case errors.Is(err, ErrExpired):
+		return refuse(Expired, "")
 	case err != nil:
 		return fmt.Errorf("look up access key: %w", err)
 	}
 	c.identity = Identity{
 		Account: c.key.Account, Region: c.credential.Region,
-		AccessKeyID: c.credential.AccessKeyID, Principal: c.key.Principal,
-	}
-	if c.token = first(r.Header, "X-Amz-Security-Token"); c.token == "" {
-		c.token = query.Get("X-Amz-Security-Token")
+		AccessKeyID: c.credential.AccessKeyID, Principal: c.key.Principal, SessionToken: c.token,
 	}
 	if err := c.setPayload(query); err != nil {
 		return err

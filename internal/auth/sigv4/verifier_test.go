@@ -17,11 +17,12 @@ import (
 
 	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/secret"
 )
 
 var (
-	permanent = aws.Credentials{AccessKeyID: keyID, SecretAccessKey: secret}
-	temporary = aws.Credentials{AccessKeyID: tempID, SecretAccessKey: secret, SessionToken: token}
+	permanent = aws.Credentials{AccessKeyID: keyID, SecretAccessKey: hidden}
+	temporary = aws.Credentials{AccessKeyID: tempID, SecretAccessKey: hidden, SessionToken: token}
 	kinesis   = sigv4.Rules{Service: "kinesis"}
 )
 
@@ -182,7 +183,7 @@ func TestTime(t *testing.T) {
 
 // signBy signs by the book, whatever it is told to sign.
 func signBy(r *http.Request, f reference) *http.Request {
-	f.secret, f.region, f.service = secret, "eu-west-1", "kinesis"
+	f.secret, f.region, f.service = hidden, "eu-west-1", "kinesis"
 	if f.time == "" {
 		f.time = noon.Format("20060102T150405Z")
 	}
@@ -249,15 +250,15 @@ func TestRefusals(t *testing.T) {
 		other   = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
 		invalid = "The security token included in the request is invalid."
 	)
-	who := func(id, secret, token string) aws.Credentials {
-		return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: token}
+	who := func(id, key, token string) aws.Credentials {
+		return aws.Credentials{AccessKeyID: id, SecretAccessKey: key, SessionToken: token}
 	}
-	f("wrong secret", sigv4.Invalid, other, who(keyID, secret+"x", ""), unchanged)
-	f("no such key", sigv4.UnknownKey, invalid, who("AKIDNOBODY", secret, ""), unchanged)
-	f("disabled key", sigv4.UnknownKey, invalid, who("AKIDDISABLED", secret, ""), unchanged)
-	f("token of another", sigv4.UnknownKey, invalid, who(tempID, secret, token+"x"), unchanged)
-	f("no token", sigv4.UnknownKey, invalid, who(tempID, secret, ""), unchanged)
-	f("token that nobody asked for", sigv4.UnknownKey, invalid, who(keyID, secret, token), unchanged)
+	f("wrong secret", sigv4.Invalid, other, who(keyID, hidden+"x", ""), unchanged)
+	f("no such key", sigv4.UnknownKey, invalid, who("AKIDNOBODY", hidden, ""), unchanged)
+	f("disabled key", sigv4.UnknownKey, invalid, who("AKIDDISABLED", hidden, ""), unchanged)
+	f("token of another", sigv4.UnknownKey, invalid, who(tempID, hidden, token+"x"), unchanged)
+	f("no token", sigv4.UnknownKey, invalid, who(tempID, hidden, ""), unchanged)
+	f("token that nobody asked for", sigv4.UnknownKey, invalid, who(keyID, hidden, token), unchanged)
 	f("wrong secret and token", sigv4.Invalid, other, who(tempID, "x", "x"), unchanged)
 	f("other content type", sigv4.Invalid, other, permanent, set("Content-Type", "application/json"))
 	f("other target", sigv4.Invalid, other, permanent, set("X-Amz-Target", "Kinesis_20131202.DeleteStream"))
@@ -369,7 +370,7 @@ func TestTokenExpires(t *testing.T) {
 // A token in the query of a request that is signed in its header counts as well.
 func TestTokenInQuery(t *testing.T) {
 	r := put(t, "http://h/?X-Amz-Security-Token="+url.QueryEscape(token), nil)
-	sdkSign(t, r, aws.Credentials{AccessKeyID: tempID, SecretAccessKey: secret}, hashOf(nil), "kinesis", noon)
+	sdkSign(t, r, aws.Credentials{AccessKeyID: tempID, SecretAccessKey: hidden}, hashOf(nil), "kinesis", noon)
 	if _, _, err := verify(newVerifier(), received(t, r, nil), nil, kinesis); err != nil {
 		t.Error(err)
 	}
@@ -380,7 +381,7 @@ var errStore = errors.New("disk on fire")
 
 type brokenKeys struct{ keyTable }
 
-func (brokenKeys) Lookup(context.Context, string) (sigv4.Key, error) {
+func (brokenKeys) Lookup(context.Context, string, string) (sigv4.Key, error) {
 	return sigv4.Key{}, errStore
 }
 
@@ -399,22 +400,22 @@ func TestKeysThatFail(t *testing.T) {
 func TestRotation(t *testing.T) {
 	keys := newKeys()
 	v := sigv4.NewVerifier(keys, clock.NewManual(noon))
-	f := func(secret string, ok bool) {
+	f := func(key string, ok bool) {
 		t.Helper()
 		r := put(t, "http://h/", nil)
-		sdkSign(t, r, aws.Credentials{AccessKeyID: keyID, SecretAccessKey: secret}, hashOf(nil), "kinesis", noon)
+		sdkSign(t, r, aws.Credentials{AccessKeyID: keyID, SecretAccessKey: key}, hashOf(nil), "kinesis", noon)
 		if _, _, err := verify(v, r, nil, kinesis); (err == nil) != ok {
-			t.Errorf("secret %q: %v, want success %v", secret, err, ok)
+			t.Errorf("secret %q: %v, want success %v", key, err, ok)
 		}
 	}
-	f(secret, true)
-	f(secret, true)
+	f(hidden, true)
+	f(hidden, true)
 	rotated := keys[keyID]
-	rotated.Secret = sigv4.NewSecret("new")
+	rotated.Secret = secret.NewText("new")
 	keys[keyID] = rotated
-	f(secret, false)
+	f(hidden, false)
 	f("new", true)
-	f(secret, false)
+	f(hidden, false)
 	if n := v.Kept(); n != 1 {
 		t.Errorf("%d keys are kept, want 1", n)
 	}
@@ -423,9 +424,9 @@ func TestRotation(t *testing.T) {
 // Derived keys are bounded, and strangers leave none behind.
 func TestDerivedKeysAreBounded(t *testing.T) {
 	v := newVerifier()
-	sign := func(secret string, n int) error {
+	sign := func(key string, n int) error {
 		r := put(t, "http://h/", nil)
-		who := aws.Credentials{AccessKeyID: keyID, SecretAccessKey: secret}
+		who := aws.Credentials{AccessKeyID: keyID, SecretAccessKey: key}
 		if err := v4.NewSigner().SignHTTP(t.Context(), who, r, hashOf(nil), "kinesis", fmt.Sprint("region-", n), noon); err != nil {
 			t.Fatal(err)
 		}
@@ -441,7 +442,7 @@ func TestDerivedKeysAreBounded(t *testing.T) {
 		t.Errorf("strangers left %d keys", n)
 	}
 	for n := range 4 * sigv4.KeptKeys {
-		if err := sign(secret, n); err != nil {
+		if err := sign(hidden, n); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,11 +15,12 @@ import (
 
 	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/secret"
 )
 
 const (
 	keyID   = "AKIDEXAMPLE"
-	secret  = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+	hidden  = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 	tempID  = "ASIAEXAMPLE"
 	token   = "IQoJb3JpZ2luX2VjEXAMPLE/token+with==signs"
 	account = "123456789012"
@@ -32,7 +33,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 type keyTable map[string]sigv4.Key
 
 // Lookup implements sigv4.Keys.
-func (k keyTable) Lookup(_ context.Context, id string) (sigv4.Key, error) {
+func (k keyTable) Lookup(_ context.Context, id, _ string) (sigv4.Key, error) {
 	key, ok := k[id]
 	if !ok {
 		return sigv4.Key{}, sigv4.ErrNoKey
@@ -42,9 +43,9 @@ func (k keyTable) Lookup(_ context.Context, id string) (sigv4.Key, error) {
 
 // newKeys returns a permanent key, a temporary one that ends in an hour, and one that is disabled.
 func newKeys() keyTable {
-	key := sigv4.Key{Secret: sigv4.NewSecret(secret), Account: account, Principal: "arn:aws:iam::" + account + ":user/ann", Active: true}
+	key := sigv4.Key{Secret: secret.NewText(hidden), Account: account, Principal: "arn:aws:iam::" + account + ":user/ann", Active: true}
 	temporary := key
-	temporary.Token, temporary.Expires = sigv4.NewSecret(token), noon.Add(time.Hour)
+	temporary.Token, temporary.Expires = secret.NewText(token), noon.Add(time.Hour)
 	disabled := key
 	disabled.Active = false
 	return keyTable{keyID: key, tempID: temporary, "AKIDDISABLED": disabled}
