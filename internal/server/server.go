@@ -105,16 +105,22 @@ const (
 	pingAfter, stuckAfter = time.Minute, 30 * time.Second
 )
 
+// withDefaults returns c with its zero values filled in.
+func (c Config) withDefaults() Config {
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = defaultDrainTimeout
+	}
+	if c.Clock == nil {
+		c.Clock = clock.System{}
+	}
+	return c
+}
+
 // Run serves until ctx is done, then stops listening, lets requests in flight finish for
 // DrainTimeout and closes everything in reverse order. It returns nil after a clean drain, and the
 // cause when an engine fails.
 func Run(ctx context.Context, cfg Config) (err error) {
-	if cfg.DrainTimeout == 0 {
-		cfg.DrainTimeout = defaultDrainTimeout
-	}
-	if cfg.Clock == nil {
-		cfg.Clock = clock.System{}
-	}
+	cfg = cfg.withDefaults()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	listener, err := net.Listen("tcp", cfg.Listen)

@@ -240,7 +240,7 @@ func TestPortInUse(t *testing.T) {
 func TestFailureEndsRun(t *testing.T) {
 	ctx, fail := context.WithCancelCause(t.Context())
 	cfg := Config{MemoryBytes: 64 << 20, DrainTimeout: time.Second, Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry()}
-	sys, err := assemble(ctx, cfg, fail)
+	sys, err := assemble(ctx, cfg.withDefaults(), fail)
 	if err != nil {
 		t.Fatal(err)
 	}
