@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net/http"
 
-	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/wire/shape"
 )
 
@@ -35,7 +34,7 @@ func (x *exchange) serve() {
 	rt := x.h.routes.find(x.r.Header)
 	x.name(&rt)
 	x.content = rt.fallback
-	if x.h.inHand.Load() > x.h.cfg.Requests {
+	if !x.admitted() {
 		x.abandonBody()
 		x.answer(errThrottled)
 		return
@@ -55,6 +54,11 @@ func (x *exchange) serve() {
 	}
 	x.content = rt.content
 	x.dispatch(&rt)
+}
+
+// admitted says whether the request is taken at all.
+func (x *exchange) admitted() bool {
+	return x.h.inHand.Load() <= x.h.cfg.Requests && (x.h.cfg.Admit == nil || x.h.cfg.Admit(x.r))
 }
 
 // shareOrigin lets browsers of every origin read the response. It reports whether the request only
@@ -117,14 +121,7 @@ func emptyBody(rt *route) error {
 // The body of a request that will be refused is only checked for being well-formed, never decoded:
 // an unauthenticated client gets to spend no more than that.
 func (x *exchange) dispatch(rt *route) {
-	var identity sigv4.Identity
-	refused := x.refused
-	if refused == nil {
-		identity, refused = x.check.Finish()
-	}
-	if refused == nil {
-		x.know(identity)
-	}
+	refused := x.authenticate()
 	if !rt.built() || refused != nil || rt.content == plainJSON {
 		switch {
 		case !x.discarded && !shape.Wellformed(documentOf(rt.content), x.body):
@@ -139,17 +136,32 @@ func (x *exchange) dispatch(rt *route) {
 	x.run(rt.operation)
 }
 
-// know puts the caller into the event and the call.
-func (x *exchange) know(id sigv4.Identity) {
-	x.event.Account, x.event.Region = id.Account, id.Region
+// authenticate finds out who calls, once the body has been read, and puts that into the event and the
+// call.
+func (x *exchange) authenticate() error {
+	if x.refused != nil {
+		return x.refused
+	}
+	id, err := x.check.Finish()
+	if err != nil {
+		return err
+	}
+	x.event.Account, x.event.Region, x.event.AccessKeyID = id.Account, id.Region, id.AccessKeyID
 	x.call.Account, x.call.Region = id.Account, id.Region
 	x.call.AccessKeyID, x.call.SessionToken = id.AccessKeyID, id.SessionToken
+	if x.h.cfg.Allow != nil && !x.h.cfg.Allow(id) {
+		return errThrottled
+	}
+	return nil
 }
 
 // run decodes the input, calls the operation and sends its output or its error.
 func (x *exchange) run(op *operation) {
 	in, out := op.input(), op.output()
 	err := x.perform(op, documentOf(x.content), in, out)
+	if called := x.h.cfg.Observer.Called; called != nil {
+		x.event.Note = called(&x.event, in, out, err)
+	}
 	if err == nil {
 		err = x.reserve(bufferSize(x.call.Expected()))
 	}

@@ -98,7 +98,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.control = *http.NewResponseController(w)
 	x.src = source{body: r.Body, control: &x.control}
 	x.content = AWSJSON11
-	x.event = Event{RequestID: x.setIDs()}
+	x.event = Event{RequestID: x.setIDs(), Request: r}
 	x.call.Reset()
 	x.call.RequestID = x.event.RequestID
 	return x

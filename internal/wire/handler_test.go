@@ -88,7 +88,10 @@ func TestObserver(t *testing.T) {
 		if got.Duration <= 0 {
 			t.Errorf("took %v", got.Duration)
 		}
-		got.RequestID, got.Duration = "", 0
+		if got.Request != r || got.AccessKeyID != map[bool]string{true: "AKID"}[want.Account != ""] {
+			t.Errorf("event of request %p, whose key is %q, is of %p with key %q", r, "AKID", got.Request, got.AccessKeyID)
+		}
+		got.RequestID, got.Duration, got.Request, got.AccessKeyID = "", 0, nil, ""
 		if got != want {
 			t.Errorf("\n got %+v\nwant %+v", got, want)
 		}
@@ -111,10 +114,72 @@ func TestObserver(t *testing.T) {
 	}
 
 	f(call("Fail", `{"Name":"broken"}`), Event{Service: "fake", Operation: "Fail", Account: "000000000000", Region: "eu-west-1",
-		Status: 500, ErrorCode: "InternalFailureException", BytesIn: 17, BytesOut: 75})
+		Status: 500, ErrorCode: "InternalFailureException", ErrorMessage: "Internal service failure.", BytesIn: 17, BytesOut: 75})
 	if got := fmt.Sprint(l.faults); got != "[Fail: disk on fire at /dev/secret]" || l.stacks != 0 {
 		t.Errorf("faults %s with %d stacks", got, l.stacks)
 	}
+}
+
+// A call is shown to the observer before its input and output are used again, and the event carries
+// what was kept.
+func TestObserverSeesCalls(t *testing.T) {
+	var l log
+	c := fakeConfig()
+	c.Observer = l.observer()
+	c.Observer.Called = func(e *Event, in, out shape.Shape, err error) any {
+		return fmt.Sprintf("%s %s %s %v", e.Operation, in.(*echo).name, out.(*echo).name, err != nil)
+	}
+	h := NewHandler(c)
+	f := func(operation, body string, want any) {
+		t.Helper()
+		serveRecorded(h, newCall(t, "/", operation, typeJSON11, []byte(body)))
+		if got := l.last().Note; got != want {
+			t.Errorf("%s %s: noted %v, want %v", operation, body, got, want)
+		}
+	}
+	f("Echo", `{"Name":"x"}`, "Echo x x false")
+	f("Fail", `{"Name":"modelled"}`, "Fail modelled  true")
+	f("Echo", `{"Name":""}`, "Echo   true") // breaks a constraint
+	f("Echo", `{`, "Echo   true")           // cannot be read to its end
+	f("NotBuilt", `{"Name":"x"}`, nil)
+	unsigned := newCall(t, "/", "Echo", typeJSON11, []byte(`{"Name":"x"}`))
+	unsigned.Header.Del("Authorization")
+	serveRecorded(h, unsigned)
+	if got := l.last(); got.Note != nil || got.ErrorCode != "MissingAuthenticationTokenException" || got.ErrorMessage != "Missing Authentication Token" {
+		t.Errorf("an unsigned request: %+v", got)
+	}
+}
+
+// Who is over a rate hears so in its own format: strangers before their body is read, callers once
+// they are known, and nobody else for them.
+func TestRatesThrottle(t *testing.T) {
+	var l log
+	c := fakeConfig()
+	c.Observer = l.observer()
+	c.Admit = func(r *http.Request) bool { return r.RemoteAddr != "192.0.2.1:1" }
+	c.Allow = func(id sigv4.Identity) bool { return id.AccessKeyID != "AKID" }
+	h := NewHandler(c)
+	f := func(peer, key, contentType, want string, wantRead int64) {
+		t.Helper()
+		r := newCall(t, "/", "Echo", contentType, encoded(map[bool]shape.Format{true: shape.CBOR}[contentType == typeCBOR11], &echo{name: "x"}))
+		r.RemoteAddr = peer
+		r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "AKID", key, 1))
+		if key == "" {
+			r.Header.Del("Authorization")
+		}
+		w := serveRecorded(h, r)
+		e := l.last()
+		if e.ErrorCode != want || w.header["Content-Type"][0] != contentType || (e.BytesIn > 0) != (wantRead > 0) {
+			t.Errorf("%s %q: got %s %q %q with %d bytes read", peer, key, e.ErrorCode, w.header["Content-Type"], readable(w.body.Bytes()), e.BytesIn)
+		}
+	}
+	f("192.0.2.2:1", "OTHER", typeJSON11, "", 1)
+	f("192.0.2.1:1", "OTHER", typeJSON11, "ThrottlingException", 0)
+	f("192.0.2.1:1", "", typeCBOR11, "ThrottlingException", 0)
+	f("192.0.2.2:1", "AKID", typeJSON11, "ThrottlingException", 1)
+	f("192.0.2.2:1", "AKID", typeCBOR11, "ThrottlingException", 1)
+	// A key is not charged for requests that somebody else signs with its name.
+	f("192.0.2.2:1", "", typeJSON11, "MissingAuthenticationTokenException", 1)
 }
 
 func TestPanicKeepsTheConnection(t *testing.T) {

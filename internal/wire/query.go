@@ -49,7 +49,7 @@ func (rs *routes) querySignatures(r *http.Request) sigv4.Rules {
 func (x *exchange) serveQuery() {
 	x.content = Query
 	x.namespace = faultNamespace
-	if x.h.inHand.Load() > x.h.cfg.Requests {
+	if !x.admitted() {
 		x.abandonBody()
 		x.answer(errThrottled)
 		return
@@ -125,15 +125,7 @@ func (x *exchange) identify(op *operation) error {
 	if op.spec.Unsigned {
 		return nil
 	}
-	if x.refused != nil {
-		return x.refused
-	}
-	identity, err := x.check.Finish()
-	if err != nil {
-		return err
-	}
-	x.know(identity)
-	return nil
+	return x.authenticate()
 }
 
 // queryError returns err, of which clients get to see e, as the query protocol has it.

@@ -48,7 +48,7 @@ func (x *exchange) answer(err error) {
 	default:
 		encodeError(&x.enc, e, member)
 	}
-	x.event.ErrorCode = e.Code
+	x.event.ErrorCode, x.event.ErrorMessage = e.Code, e.Message
 	if x.content != Query {
 		x.w.Header()["x-amzn-ErrorType"] = []string{e.Code}
 	}

@@ -101,12 +101,24 @@ func (p *peer) announce(operation string, n int) {
 	p.t.Helper()
 	h := make(http.Header)
 	sign(h)
+	p.announceWith("/", h, operation, n)
+}
+
+// announcePresigned does the same with the signature in the URL.
+func (p *peer) announcePresigned(operation string, n int) {
+	p.t.Helper()
+	p.announceWith("/?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKID%2F20261123%2Feu-west-1%2Ffake%2Faws4_request"+
+		"&X-Amz-Date=20261123T101112Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=00", make(http.Header), operation, n)
+}
+
+func (p *peer) announceWith(url string, h http.Header, operation string, n int) {
+	p.t.Helper()
 	h.Set("Host", "localhost")
 	h.Set("Content-Type", typeJSON11)
 	h.Set("X-Amz-Target", "Fake_20260101."+operation)
 	h.Set("Content-Length", fmt.Sprint(n))
 	var b strings.Builder
-	b.WriteString("POST / HTTP/1.1\r\n")
+	b.WriteString("POST " + url + " HTTP/1.1\r\n")
 	h.Write(&b)
 	b.WriteString("\r\n")
 	p.send(b.String())
@@ -235,6 +247,36 @@ func TestMemoryIsShared(t *testing.T) {
 		synctest.Wait()
 		if got := h.budget.held(); got != 0 {
 			t.Errorf("%d bytes are still held", got)
+		}
+	})
+}
+
+// A signature in the URL does not get a body past the budget.
+func TestPresignedRequestsWaitForMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fakeConfig()
+		c.Memory = 1 << 20
+		h := NewHandler(c)
+		dial := serveBubble(t, h)
+		hog := dial()
+		hog.announcePresigned("Echo", 10<<20)
+		hog.send(strings.Repeat(" ", firstStep+1))
+		synctest.Wait()
+		if got := h.budget.held(); got != c.Memory {
+			t.Errorf("a presigned request of 10 MiB holds %d bytes of %d", got, c.Memory)
+		}
+		start := time.Now()
+		p := dial()
+		p.announcePresigned("Echo", 12)
+		if status, body := p.receive(); status != 400 || !strings.Contains(body, `"ThrottlingException"`) || time.Since(start) != 5*time.Second {
+			t.Errorf("without memory: got %d %s after %v, want ThrottlingException after 5s", status, body, time.Since(start))
+		}
+		hog.Close()
+		p = dial()
+		p.announcePresigned("Echo", 12)
+		p.send(`{"Name":"x"}`)
+		if status, body := p.receive(); status != 200 {
+			t.Errorf("with memory: got %d %s, want 200", status, body)
 		}
 	})
 }

@@ -102,6 +102,12 @@ type Config struct {
 	Services []Service
 	// Authenticate says who sent a request, or refuses it.
 	Authenticate Authenticator
+	// Admit says whether to take a request at all, before its body is read and anybody knows who
+	// sent it; false throttles it. Nil takes all.
+	Admit func(*http.Request) bool
+	// Allow says whether a caller who has been authenticated may make one more request; false
+	// throttles it. Nil lets all.
+	Allow func(sigv4.Identity) bool
 	// Clock measures requests for events; nil means clock.System. Socket deadlines always follow
 	// the machine's clock.
 	Clock clock.Clock
@@ -169,15 +175,20 @@ type Event struct {
 	// Service is the signing name and Operation the model's name. Both are empty unless the
 	// model has them: what clients invent never becomes a metric's label.
 	Service, Operation string
-	// Account and Region are the caller's, empty unless authenticated.
-	Account, Region string
-	// Status is the HTTP status. ErrorCode is the AWS error code, empty on success.
-	Status    int
-	ErrorCode string
+	// Account and Region are the caller's, and AccessKeyID is its key; empty unless authenticated.
+	Account, Region, AccessKeyID string
+	// Status is the HTTP status. ErrorCode is the AWS error code, empty on success, and ErrorMessage
+	// the text that the client got with it.
+	Status                  int
+	ErrorCode, ErrorMessage string
 	// Duration is the time from the request's headers to the response's last byte.
 	Duration time.Duration
 	// BytesIn is the request body as it came over the network, BytesOut the response body.
 	BytesIn, BytesOut int64
+	// Request is the request, without its body. It must not be kept.
+	Request *http.Request
+	// Note is what Observer.Called made of the call.
+	Note any
 }
 
 // Observer is told about requests, for metrics and logs. Nil functions are skipped. They are called
@@ -185,6 +196,10 @@ type Event struct {
 type Observer struct {
 	// Done is called once for every request, after its response.
 	Done func(Event)
+	// Called is called for an operation whose input was read, once it has ended with err, and before
+	// the response: in, and out, which is nil for an operation without output, serve other requests
+	// after it. What it returns is the event's Note; it must hold nothing of either.
+	Called func(e *Event, in, out shape.Shape, err error) any
 	// Failed is called when a request failed for a reason that clients do not get to see: an
 	// error that is not AWS's, or a panic, which has a stack. It comes before Done.
 	Failed func(e Event, err error, stack []byte)
