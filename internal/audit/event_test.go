@@ -168,7 +168,7 @@ func TestRedact(t *testing.T) {
 	secret := func(name string) bool { return name == "Data" || name == "SessionToken" }
 	f := func(in, want string) {
 		t.Helper()
-		if got := string(Redact([]byte(in), secret)); got != want {
+		if got, _ := Redact([]byte(in), secret); string(got) != want {
 			t.Errorf("%s:\n got %s\nwant %s", in, got, want)
 		}
 	}
@@ -189,6 +189,13 @@ func TestRedact(t *testing.T) {
 	f(strings.Repeat(`{"a":`, 100)+`1`+strings.Repeat(`}`, 100), ``)
 }
 
+func TestHide(t *testing.T) {
+	_, hidden := Redact([]byte(`{"Token":"abc","A":{"Token":"xyz"},"B":"abd","C":{"Token":["no text"]},"D":{"Token":""}}`), func(name string) bool { return name == "Token" })
+	if got := Hide("abc is not abd, xyz neither is abc.", hidden); got != Hidden+" is not abd, "+Hidden+" neither is "+Hidden+"." {
+		t.Errorf("got %q", got)
+	}
+}
+
 // FuzzRedact shows that whatever comes out is one JSON object on one line, and that nothing but Hidden
 // is left of secret members.
 func FuzzRedact(f *testing.F) {
@@ -198,7 +205,7 @@ func FuzzRedact(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var v map[string]any
 		for what, secret := range map[string]Secret{"none": func(string) bool { return false }, "all": func(string) bool { return true }} {
-			out := Redact(in, secret)
+			out, _ := Redact(in, secret)
 			if out == nil {
 				continue
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -21,18 +22,27 @@ const maxDepth = 32
 var errTooDeep = errors.New("nested too deep")
 
 // Redact returns a JSON object as CloudTrail shows parameters: members begin with a small letter, and
-// Hidden stands for the values of secret ones. It returns nil for what is not an object.
-func Redact(object []byte, secret Secret) json.RawMessage {
+// Hidden stands for the values of secret ones. It returns nil for what is not an object. The texts
+// that were hidden come with it, for errors that repeat them: see Hide.
+func Redact(object []byte, secret Secret) (shown json.RawMessage, hidden []string) {
 	d := json.NewDecoder(bytes.NewReader(object))
 	d.UseNumber()
 	w := redacting{d: d, secret: secret}
 	if err := w.value(0); err != nil || w.out.Len() == 0 || w.out.Bytes()[0] != '{' {
-		return nil
+		return nil, nil
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil
+		return nil, nil
 	}
-	return w.out.Bytes()
+	return w.out.Bytes(), w.hidden
+}
+
+// Hide puts Hidden in the place of texts that must not be written down.
+func Hide(message string, texts []string) string {
+	for _, t := range texts {
+		message = strings.ReplaceAll(message, t, Hidden)
+	}
+	return message
 }
 
 // redacting copies a document from d to out.
@@ -40,6 +50,7 @@ type redacting struct {
 	d      *json.Decoder
 	out    bytes.Buffer
 	secret Secret
+	hidden []string
 }
 
 func (w *redacting) value(depth int) error {
@@ -78,6 +89,10 @@ func (w *redacting) object(depth int) error {
 			var skipped json.RawMessage
 			if err := w.d.Decode(&skipped); err != nil {
 				return err
+			}
+			var text string
+			if json.Unmarshal(skipped, &text) == nil && text != "" {
+				w.hidden = append(w.hidden, text)
 			}
 			if err := w.write(Hidden); err != nil {
 				return err

@@ -19,10 +19,16 @@ func run(ctx context.Context, s Service) error {
 	restore := limitHeap(memory)
 	defer restore()
 	return server.Run(ctx, server.Config{
-		Listen:          c.Listen,
-		TLS:             s.Profile.tls(c.TLS),
-		Connections:     c.Limits.Connections,
-		PerAddress:      c.Limits.ConnectionsPerAddress,
+		Listen:             c.Listen,
+		TLS:                s.Profile.tls(c.TLS),
+		Connections:        c.Limits.Connections,
+		PerAddress:         c.Limits.ConnectionsPerAddress,
+		RequestsPerAddress: c.Limits.RequestsPerAddress,
+		RequestsPerKey:     c.Limits.RequestsPerKey,
+		Audit: server.Audit{
+			On: c.Audit.Mode.Or(!s.Profile.Dev), Directory: c.Audit.Directory, DataEvents: c.Audit.DataEvents,
+			FileBytes: int64(c.Audit.FileSize), TotalBytes: int64(c.Audit.TotalSize), FileAge: c.Audit.FileAge,
+		},
 		Dev:             s.Profile.Dev,
 		Origins:         c.Controls.Origins.Items(),
 		MetricsFrom:     c.Metrics.From.Or(s.Profile.metricsFrom()),

@@ -33,6 +33,7 @@ type StreamID struct{ Account, Region, Name string }
 type Metrics struct {
 	vecs     streamVecs
 	requests requestVecs
+	port     *Port
 	discard  *Stream
 
 	mu struct {
@@ -47,10 +48,11 @@ func NewRegistry() *prometheus.Registry { return prometheus.NewRegistry() }
 // New registers every metric, and those of the Go runtime and the process, in reg. It fails when
 // one of them is registered there already.
 func New(reg prometheus.Registerer, build Build) (*Metrics, error) {
-	m := &Metrics{vecs: newStreamVecs(), requests: newRequestVecs()}
+	m := &Metrics{vecs: newStreamVecs(), requests: newRequestVecs(), port: newPort()}
 	m.mu.streams = map[StreamID]*Stream{}
 	m.discard = newStreamVecs().resolve(StreamID{}) // of no registry
 	all := append(m.vecs.collectors(), m.requests.collectors()...)
+	all = append(all, m.port.collectors()...)
 	all = append(all, buildInfo(build), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range all {

@@ -32,6 +32,11 @@ type Config struct {
 	TLS config.TLS
 	// Connections is how many there may be at a time, PerAddress how many from one address.
 	Connections, PerAddress int
+	// RequestsPerAddress and RequestsPerKey are how many requests a second one address and one access
+	// key may make; 0 sets no bound.
+	RequestsPerAddress, RequestsPerKey int
+	// Audit says what is written down about calls.
+	Audit Audit
 	// Dev adds the controls for development, which pages of Origins may use.
 	Dev     bool
 	Origins []string
@@ -149,7 +154,12 @@ func serve(ctx context.Context, cfg Config, system *system, inner net.Listener) 
 	connections := listener.New(inner, listener.Config{
 		TLS: encrypted, Cleartext: cleartext(cfg.TLS.Cleartext),
 		Connections: cfg.Connections, PerAddress: cfg.PerAddress,
+		Refused: func(why listener.Refusal, peer net.Addr, err error) {
+			system.port.Refused(string(why))
+			cfg.Logger.Debug("a connection was refused", "why", why, "peer", peer, "error", err)
+		},
 	})
+	system.port.CountOpen(connections.Open)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

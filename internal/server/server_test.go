@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/headrace/headrace/internal/metrics"
 	"github.com/headrace/headrace/internal/testpoll"
 )
 
@@ -278,3 +279,12 @@ func TestTransitionDelay(t *testing.T) {
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func newRegistry() *prometheus.Registry { return prometheus.NewRegistry() }
+
+func newMeters(t *testing.T) *metrics.Metrics {
+	t.Helper()
+	m, err := metrics.New(newRegistry(), metrics.Build{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}

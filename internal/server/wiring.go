@@ -23,6 +23,7 @@ type system struct {
 	handler http.Handler
 	ready   atomic.Bool
 	data    vfs.FS // the data directory, nil without one
+	port    *metrics.Port
 	closers []func() error
 }
 
@@ -79,16 +80,24 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	now := clock.NewBounded(cfg.Clock, func(ahead time.Duration) {
 		cfg.Logger.Error("the wall clock jumped ahead; arrival times follow slowly", "ahead", ahead)
 	})
+	sys.port = meters.Port()
 	requests := min(cfg.MemoryBytes/requestShare, maxRequestMemory)
 	streams, err := openStreams(ctx, cfg, sys, meters, now, cfg.MemoryBytes-requests, fail)
 	if err != nil {
 		return nil, err
 	}
+	written, err := openAudit(ctx, cfg, sys, now, sys.port)
+	if err != nil {
+		return nil, err
+	}
+	bounds := newRates(cfg, sys.port)
 	calls := wire.NewHandler(wire.Config{
 		Services:     []wire.Service{kinesis.New(streams, meters, now).Wire()},
 		Authenticate: authenticator(cfg, now),
+		Admit:        bounds.admit,
+		Allow:        bounds.allow,
 		Clock:        now,
-		Observer:     observer(meters, cfg.Logger),
+		Observer:     observer(meters, cfg.Logger, written),
 		MaxBody:      cfg.MaxBodyBytes,
 		Memory:       requests,
 		IdleBuffers:  min(cfg.MemoryBytes/idleBufferDivisor, maxIdleBuffers),
@@ -141,10 +150,10 @@ func openStreams(ctx context.Context, cfg Config, sys *system, meters *metrics.M
 	return streams, nil
 }
 
-// observer counts requests and logs those that failed on our side.
-func observer(meters *metrics.Metrics, logger *slog.Logger) wire.Observer {
+// observer counts requests, logs those that failed on our side, and has calls written down.
+func observer(meters *metrics.Metrics, logger *slog.Logger, written *auditor) wire.Observer {
 	operations := newOperations(meters)
-	return wire.Observer{
+	o := wire.Observer{
 		Done: func(e wire.Event) { operations.of(e.Service, e.Operation).Done(e.ErrorCode, e.Duration) },
 		Failed: func(e wire.Event, err error, stack []byte) {
 			attrs := []any{"request", e.RequestID, "service", e.Service, "operation", e.Operation, "error", err}
@@ -154,4 +163,13 @@ func observer(meters *metrics.Metrics, logger *slog.Logger) wire.Observer {
 			logger.Error("a request failed on our side", attrs...)
 		},
 	}
+	if written != nil {
+		count := o.Done
+		o.Called = written.called
+		o.Done = func(e wire.Event) {
+			count(e)
+			written.done(e)
+		}
+	}
+	return o
 }
