@@ -16,6 +16,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/headrace/headrace/compat/gosdk"
 	"github.com/headrace/headrace/internal/awsclient"
@@ -96,6 +97,37 @@ func TestSurfaceBoto3(t *testing.T) {
 	client(t, python, "compat/boto3/surface.py", endpointOf(t, slow), "surface")
 }
 
+func TestTokensBoto3(t *testing.T) {
+	t.Parallel()
+	python := installed(t, "build/venv/bin/python")
+	client(t, python, "compat/boto3/tokens.py", endpointOf(t))
+}
+
+// TestTokensAWSCLI asks who calls, as scripts do first, by way of a role.
+func TestTokensAWSCLI(t *testing.T) {
+	t.Parallel()
+	program := installed(t, "build/venv/bin/aws")
+	file := filepath.Join(t.TempDir(), "config")
+	text := "[profile deploy]\nrole_arn = arn:aws:iam::111122223333:role/deployer\ncredential_source = Environment\nrole_session_name = cli\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	endpoint := endpointOf(t)
+	for profile, want := range map[string]string{"": "arn:aws:iam::000000000000:root", "deploy": "arn:aws:sts::111122223333:assumed-role/deployer/cli"} {
+		cmd := exec.CommandContext(t.Context(), program, "sts", "get-caller-identity", "--query", "Arn", "--output", "text")
+		cmd.Env = []string{
+			"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "AWS_CONFIG_FILE=" + file, "AWS_ENDPOINT_URL=" + endpoint, "AWS_REGION=us-east-1",
+			"AWS_DEFAULT_REGION=us-east-1", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_EC2_METADATA_DISABLED=true",
+		}
+		if profile != "" { // said aloud, or the variables with the credentials win
+			cmd.Args = append(cmd.Args, "--profile", profile)
+		}
+		if out, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != want {
+			t.Errorf("profile %q: %v\n%s\nwant %s", profile, err, out, want)
+		}
+	}
+}
+
 func TestMainJobJavaScript(t *testing.T) {
 	t.Parallel()
 	installed(t, "compat/js/node_modules/@aws-sdk/client-kinesis/package.json")
@@ -124,6 +156,21 @@ func TestMainJobGo(t *testing.T) {
 func TestSurfaceGo(t *testing.T) {
 	t.Parallel()
 	report, err := gosdk.Surface(t.Context(), goClient(endpointOf(t, slow), anyone), "surface")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(report)
+}
+
+func TestTokensGo(t *testing.T) {
+	t.Parallel()
+	endpoint := endpointOf(t)
+	tokens := sts.New(sts.Options{
+		BaseEndpoint: aws.String(endpoint), Region: "us-east-1", RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+		HTTPClient:  awsclient.HTTP{Next: awshttp.NewBuildableClient()},
+	})
+	report, err := gosdk.Tokens(t.Context(), tokens, goClient(endpoint, credentials.NewStaticCredentialsProvider("test", "test", "")))
 	if err != nil {
 		t.Fatal(err)
 	}

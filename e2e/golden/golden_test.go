@@ -65,7 +65,7 @@ type stored struct {
 
 // config is a server with a log so small that a directory is, too.
 func config(dir string, now clock.Clock) server.Config {
-	return server.Config{Data: dir, Clock: now, MemoryBytes: 64 << 20, Ring: server.Ring{Segments: 3, SegmentBytes: 1 << 20}}
+	return server.Config{Data: dir, Clock: now, Access: server.Access{AnyCredentials: true}, MemoryBytes: 64 << 20, Ring: server.Ring{Segments: 3, SegmentBytes: 1 << 20}}
 }
 
 // TestGolden opens every directory that testdata keeps.

@@ -56,6 +56,9 @@ type Service struct {
 	Logger *slog.Logger
 	// Profile is what the configuration leaves open.
 	Profile Profile
+	// ShowKey is given the first root key, if one is to be made; NewRootKey asks for another one.
+	ShowKey    func(account, accessKeyID, secretAccessKey string)
+	NewRootKey bool
 	// Ready is called once with the address when requests are being served.
 	Ready func(net.Addr)
 }

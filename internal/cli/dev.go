@@ -44,7 +44,7 @@ order of precedence: --transition-delay, HEADRACE_TRANSITION_DELAY, transition-d
 		if err != nil {
 			return err
 		}
-		return a.start(cmd, loaded, Profile{Dev: true, WAL: devWAL})
+		return a.start(cmd, loaded, Service{Profile: Profile{Dev: true, WAL: devWAL}})
 	}
 	return cmd
 }
@@ -56,20 +56,15 @@ const (
 	serveWAL config.Size = 2 << 30
 )
 
-// start runs the server of either profile until it has drained.
-func (a *App) start(cmd *cobra.Command, loaded *config.Loaded, profile Profile) error {
+// start runs the server of either profile, which s begins to describe, until it has drained.
+func (a *App) start(cmd *cobra.Command, loaded *config.Loaded, s Service) error {
 	logger := newLogger(a.Err, loaded.Log)
 	for _, w := range loaded.Warnings {
 		logger.Warn("ignored configuration", "what", w)
 	}
-	err := a.Serve(cmd.Context(), Service{
-		Config:  loaded.Config,
-		Build:   a.Build,
-		Logger:  logger,
-		Profile: profile,
-		Ready:   func(addr net.Addr) { a.greet(loaded.Config, profile, addr) },
-	})
-	if err != nil {
+	s.Config, s.Build, s.Logger = loaded.Config, a.Build, logger
+	s.Ready = func(addr net.Addr) { a.greet(loaded.Config, s.Profile, addr) }
+	if err := a.Serve(cmd.Context(), s); err != nil {
 		return fmt.Errorf("run server: %w", err)
 	}
 	logger.Info("stopped")

@@ -38,12 +38,18 @@ func run(ctx context.Context, s Service) error {
 		MaxBodyBytes:    int64(c.Limits.RequestBody),
 		TransitionDelay: c.TransitionDelay,
 		DefaultAccount:  c.Account,
-		Caps:            server.Caps{Streams: c.Limits.Streams, Shards: c.Limits.Shards},
-		DrainTimeout:    c.DrainTimeout,
-		Logger:          s.Logger,
-		Registry:        metrics.NewRegistry(),
-		Build:           metrics.Build{Version: s.Build.version(), Commit: s.Build.commit(), GoVersion: runtime.Version()},
-		Ready:           s.Ready,
+		Access: server.Access{
+			NodeKey:        c.NodeKey,
+			AnyCredentials: true, // in serve too, as long as signatures are not verified
+			ShowKey:        s.ShowKey,
+			NewRootKey:     s.NewRootKey,
+		},
+		Caps:         server.Caps{Streams: c.Limits.Streams, Shards: c.Limits.Shards},
+		DrainTimeout: c.DrainTimeout,
+		Logger:       s.Logger,
+		Registry:     metrics.NewRegistry(),
+		Build:        metrics.Build{Version: s.Build.version(), Commit: s.Build.commit(), GoVersion: runtime.Version()},
+		Ready:        s.Ready,
 	})
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"net"
 
 	"github.com/spf13/cobra"
@@ -26,6 +27,11 @@ loopback only, unless --insecure-listen says that the network may be trusted.
 With --tls-cert and --tls-key, --tls-acme-domains or --tls-mode self-signed the port has TLS
 beside cleartext, which then only this machine may use: see --tls-cleartext.
 
+The first start makes the root key of the account and prints it, once. Secrets are sealed with
+the node's key, which is made with it: the file node.key in the data directory, or where
+--node-key says. Keep it apart from backups of the directory, and do not lose it: without it
+the server does not start. Whoever has lost the root key gets another one with --new-root-key.
+
 The first SIGINT or SIGTERM stops listening and lets requests in flight finish; a second
 one ends the program at once. Logs go to stderr.`,
 		Example: `  headrace serve --data /var/lib/headrace
@@ -35,6 +41,7 @@ one ends the program at once. Logs go to stderr.`,
 	}
 	load := a.configFlags(cmd)
 	insecure := cmd.Flags().Bool("insecure-listen", false, "listen beyond loopback although anyone there may do everything")
+	newKey := cmd.Flags().Bool("new-root-key", false, "replace the root keys of the account by a new one, and print it")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		loaded, err := load()
 		if err != nil {
@@ -46,7 +53,9 @@ one ends the program at once. Logs go to stderr.`,
 		if why := exposed(loaded.Config, verifiesSignatures); why != "" && !*insecure {
 			return usagef(cmd, "%s is reached from outside this machine, %s", loaded.Listen, why)
 		}
-		return a.start(cmd, loaded, Profile{InsecureListen: *insecure, WAL: serveWAL})
+		return a.start(cmd, loaded, Service{
+			Profile: Profile{InsecureListen: *insecure, WAL: serveWAL}, ShowKey: a.showKey, NewRootKey: *newKey,
+		})
 	}
 	return cmd
 }
@@ -63,6 +72,16 @@ func exposed(c config.Config, verified bool) string {
 		return "and in cleartext: set up TLS, listen on loopback or give --insecure-listen"
 	}
 	return ""
+}
+
+// showKey prints a root key for the one time that it is shown.
+func (a *App) showKey(account, accessKeyID, secretAccessKey string) {
+	fmt.Fprintf(a.Out, `The root key of account %s. It is not shown again: keep it now.
+
+  AWS_ACCESS_KEY_ID      %s
+  AWS_SECRET_ACCESS_KEY  %s
+
+`, account, accessKeyID, secretAccessKey)
 }
 
 // onLoopback reports whether a listen address is reached from this machine only.

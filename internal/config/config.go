@@ -13,6 +13,8 @@
 package config
 
 import (
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -40,6 +42,9 @@ type Config struct {
 	Account string
 	// Region is the region that connection hints and client commands name.
 	Region string
+	// NodeKey names the node's key: a file, or env: and the name of a variable; "" is the file node.key
+	// in the data directory. It never holds the key itself.
+	NodeKey string
 	// DrainTimeout is how long requests in flight may go on once a stop was asked for.
 	DrainTimeout time.Duration
 	// Limits bound what callers can create and send.
@@ -165,6 +170,7 @@ func (c Config) validateValues() error {
 		{"transition-delay", checkDelay(c.TransitionDelay)},
 		{"account", checkAccount(c.Account)},
 		{"region", checkRegion(c.Region)},
+		{"node-key", checkNodeKey(c.NodeKey)},
 		{"drain-timeout", checkDelay(c.DrainTimeout)},
 		{"limits.streams", checkCount(c.Limits.Streams)},
 		{"limits.shards", checkCount(c.Limits.Shards)},
@@ -251,6 +257,27 @@ func checkRegion(s string) error {
 		return fmt.Errorf("%q is not a region name such as us-east-1", s)
 	}
 	return nil
+}
+
+// checkNodeKey refuses what cannot name a key, and what might be one: a setting is printed.
+func checkNodeKey(name string) error {
+	if variable, ok := strings.CutPrefix(name, "env:"); ok {
+		if variable == "" || strings.ContainsFunc(variable, notInVariable) {
+			return fmt.Errorf("%q does not name an environment variable", name)
+		}
+		return nil
+	}
+	if strings.ContainsRune(name, 0) {
+		return fmt.Errorf("%q is not a file's name", name)
+	}
+	if key, err := base64.StdEncoding.DecodeString(name); err == nil && len(key) == 32 || strings.HasPrefix(name, "headrace-node-key") {
+		return errors.New("this is a key, not where one is: name a file, or env: and a variable")
+	}
+	return nil
+}
+
+func notInVariable(c rune) bool {
+	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_')
 }
 
 func checkCount(n int) error {

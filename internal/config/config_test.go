@@ -124,11 +124,25 @@ func TestValidateNamesTheKey(t *testing.T) {
 	f("transition-delay", func(c *Config) { c.TransitionDelay = -time.Second })
 	f("account", func(c *Config) { c.Account = "12345678901x" })
 	f("region", func(c *Config) { c.Region = "US East" })
+	f("node-key", func(c *Config) { c.NodeKey = "env:" })
+	f("node-key", func(c *Config) { c.NodeKey = "env:A B" })
+	f("node-key", func(c *Config) { c.NodeKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" })
+	f("node-key", func(c *Config) { c.NodeKey = "headrace-node-key-v1 AAAA 00000000" })
+	f("node-key", func(c *Config) { c.NodeKey = "a\x00" })
 	f("drain-timeout", func(c *Config) { c.DrainTimeout = 2 * time.Hour })
 	f("limits.streams", func(c *Config) { c.Limits.Streams = 0 })
 	f("limits.shards", func(c *Config) { c.Limits.Shards = -1 })
 	f("limits.request-body", func(c *Config) { c.Limits.RequestBody = 10 })
 	f("log.format", func(c *Config) { c.Log.Format = "" })
+}
+
+// A setting is printed, so a key that is given in the place of its name is not repeated.
+func TestKeyIsNotRepeated(t *testing.T) {
+	const key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	_, err := Load(Inputs{Environ: []string{"HEADRACE_NODE_KEY=" + key}})
+	if err == nil || strings.Contains(err.Error(), key) {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestCheck(t *testing.T) {
@@ -163,6 +177,7 @@ memory: 64MiB # flag --memory
 transition-delay: 0s # default
 account: "000000000000" # default
 region: us-east-1 # default
+node-key: "" # default
 drain-timeout: 10s # default
 limits:
   streams: 7 # environment variable HEADRACE_LIMITS_STREAMS

@@ -90,6 +90,7 @@ func settings(c *Config) []setting {
 		{"transition-delay", "duration", "how long a stream stays CREATING, UPDATING or DELETING", (*durationValue)(&c.TransitionDelay)},
 		{"account", "text", "account of callers whose access key is not a 12-digit account id", (*textValue)(&c.Account)},
 		{"region", "text", "region named by connection hints", (*textValue)(&c.Region)},
+		{"node-key", "file", "the node's key, made if it does not exist; or env:NAME", (*textValue)(&c.NodeKey)},
 		{"drain-timeout", "duration", "how long requests in flight may go on after a stop was asked for", (*durationValue)(&c.DrainTimeout)},
 		{"limits.streams", "count", "most streams an account may have in a region", (*countValue)(&c.Limits.Streams)},
 		{"limits.shards", "count", "most open shards an account may have in a region", (*countValue)(&c.Limits.Shards)},

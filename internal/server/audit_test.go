@@ -283,7 +283,7 @@ func TestWhatIsNoEvent(t *testing.T) {
 }
 
 func TestAuditThatCannotBeOpened(t *testing.T) {
-	cfg := Config{Listen: "127.0.0.1:0", MemoryBytes: 64 << 20, Logger: discard(), Registry: newRegistry(), Audit: Audit{On: true, FileBytes: 1 << 20, TotalBytes: 4 << 20, FileAge: time.Hour}}
+	cfg := Config{Listen: "127.0.0.1:0", MemoryBytes: 64 << 20, Logger: discard(), Registry: newRegistry(), Access: Access{AnyCredentials: true}, Audit: Audit{On: true, FileBytes: 1 << 20, TotalBytes: 4 << 20, FileAge: time.Hour}}
 	if err := Run(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "audit.directory") {
 		t.Errorf("without a directory: %v", err)
 	}

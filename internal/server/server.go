@@ -55,6 +55,8 @@ type Config struct {
 	TransitionDelay time.Duration
 	// DefaultAccount is the account of access keys that are not themselves 12-digit account ids.
 	DefaultAccount string
+	// Access says how callers are known.
+	Access Access
 	// Keys are the access keys whose signatures are verified. Nil verifies none: every signature of
 	// the right form is believed.
 	Keys sigv4.Keys

@@ -40,6 +40,7 @@ func start(t *testing.T, change func(*Config)) *running {
 		Listen:         "127.0.0.1:0",
 		MemoryBytes:    64 << 20,
 		DefaultAccount: "000000000000",
+		Access:         Access{AnyCredentials: true},
 		Logger:         slog.New(slog.NewTextHandler(r.log, nil)),
 		Registry:       prometheus.NewRegistry(),
 		Ready:          func(a net.Addr) { ready <- a },

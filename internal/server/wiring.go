@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/headrace/headrace/internal/api/kinesis"
-	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/metrics"
 	"github.com/headrace/headrace/internal/stream"
@@ -82,7 +81,15 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	})
 	sys.port = meters.Port()
 	requests := min(cfg.MemoryBytes/requestShare, maxRequestMemory)
-	streams, err := openStreams(ctx, cfg, sys, meters, now, cfg.MemoryBytes-requests, fail)
+	engines, err := openEngines(ctx, cfg, sys, now, cfg.MemoryBytes-requests, fail)
+	if err != nil {
+		return nil, err
+	}
+	streams, err := openStreams(ctx, cfg, sys, engines, meters, now, fail)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := openAccess(ctx, cfg, sys, engines.rows, now, fail)
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +99,8 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	}
 	bounds := newRates(cfg, sys.port)
 	calls := wire.NewHandler(wire.Config{
-		Services:     []wire.Service{kinesis.New(streams, meters, now).Wire()},
-		Authenticate: authenticator(cfg, now),
+		Services:     []wire.Service{kinesis.New(streams, meters, now).Wire(), tokenService(cfg, keys, now).Wire()},
+		Authenticate: authenticator(cfg, keys, now),
 		Admit:        bounds.admit,
 		Allow:        bounds.allow,
 		Clock:        now,
@@ -109,20 +116,8 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	return sys, nil
 }
 
-// authenticator returns what says who calls.
-func authenticator(cfg Config, now clock.Clock) wire.Authenticator {
-	if cfg.Keys == nil {
-		return sigv4.FormOnly{Account: cfg.DefaultAccount}
-	}
-	return sigv4.NewVerifier(cfg.Keys, now)
-}
-
 // openStreams makes Data Streams on the engines that the configuration names.
-func openStreams(ctx context.Context, cfg Config, sys *system, meters *metrics.Metrics, now clock.Clock, memory int64, fail context.CancelCauseFunc) (*stream.Streams, error) {
-	engines, err := openEngines(ctx, cfg, sys, now, memory, fail)
-	if err != nil {
-		return nil, err
-	}
+func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, meters *metrics.Metrics, now clock.Clock, fail context.CancelCauseFunc) (*stream.Streams, error) {
 	streams, err := stream.New(ctx, stream.Config{
 		Log:             engines.log,
 		Registry:        engines.log,

@@ -27,12 +27,17 @@ const DefaultAccount = "000000000000"
 type FormOnly struct {
 	// Account is used for keys that are not an account id; empty means DefaultAccount.
 	Account string
+	// Known, if set, says more of a caller, or refuses one; the error should be a *Refusal.
+	Known func(Identity) (Identity, error)
 }
 
 // Begin prepares c to identify the caller of r, or returns Parse's error. The body may be anything,
 // so of the rules none applies.
 func (f FormOnly) Begin(c *Check, r *http.Request, _ Rules) error {
 	identity, err := f.Identify(r)
+	if err == nil && f.Known != nil {
+		identity, err = f.Known(identity)
+	}
 	if err != nil {
 		return err
 	}

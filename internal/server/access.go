@@ -1,0 +1,192 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/headrace/headrace/internal/api/sts"
+	"github.com/headrace/headrace/internal/auth/keyring"
+	"github.com/headrace/headrace/internal/auth/sigv4"
+	"github.com/headrace/headrace/internal/auth/webidentity"
+	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/coordinator"
+	"github.com/headrace/headrace/internal/secret"
+	"github.com/headrace/headrace/internal/vfs/osfs"
+	"github.com/headrace/headrace/internal/wire"
+)
+
+// Access says how callers are known.
+type Access struct {
+	// NodeKey names the node's key: a file, which is made if it does not exist, or env: and the name of a
+	// variable that holds the key. Empty is the file node.key in the data directory, or without one a key
+	// that is forgotten with everything else.
+	NodeKey string
+	// AnyCredentials believes all callers, as `headrace dev` promises.
+	AnyCredentials bool
+	// ShowKey, if set, makes the first start create DefaultAccount with a root key and is given the key,
+	// which nobody gets to see again.
+	ShowKey func(account, accessKeyID, secretAccessKey string)
+	// NewRootKey makes every start replace the root keys of DefaultAccount, and show the new one.
+	NewRootKey bool
+}
+
+// nodeKeyFile is the node's key in a data directory.
+const nodeKeyFile = "node.key"
+
+// envKey begins the name of a variable that holds the node's key.
+const envKey = "env:"
+
+// nodeKey returns the node's key, and makes it if this installation has none yet. While there are
+// secrets that only one key opens, no other is made.
+func nodeKey(ctx context.Context, cfg Config, rows coordinator.Coordinator) (secret.Key, error) {
+	name := cfg.Access.NodeKey
+	if variable, ok := strings.CutPrefix(name, envKey); ok {
+		key, err := secret.ParseKey(os.Getenv(variable))
+		if err != nil {
+			return secret.Key{}, fmt.Errorf("read node key from the variable %s: %w", variable, err)
+		}
+		return key, nil
+	}
+	if name == "" {
+		if cfg.Data == "" {
+			return secret.NewKey(), nil
+		}
+		name = filepath.Join(cfg.Data, nodeKeyFile)
+	}
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return secret.Key{}, fmt.Errorf("find node key: %w", err)
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return makeNodeKey(ctx, path, rows)
+	}
+	if err != nil {
+		return secret.Key{}, fmt.Errorf("read node key: %w", err)
+	}
+	key, err := secret.ParseKey(string(text))
+	if err != nil {
+		return secret.Key{}, fmt.Errorf("read node key from %s: %w", path, err)
+	}
+	return key, nil
+}
+
+func makeNodeKey(ctx context.Context, path string, rows coordinator.Coordinator) (secret.Key, error) {
+	needed, err := keyring.Used(ctx, rows)
+	if err != nil {
+		return secret.Key{}, fmt.Errorf("make node key: %w", err)
+	}
+	if needed {
+		return secret.Key{}, fmt.Errorf("the node key %s is missing, and there are secrets that only it opens: bring it back, or name where it is with --node-key", path)
+	}
+	fs, err := osfs.Open(filepath.Dir(path))
+	if err != nil {
+		return secret.Key{}, fmt.Errorf("make node key: %w", err)
+	}
+	key, err := secret.MakeFile(fs, filepath.Base(path))
+	return key, errors.Join(err, fs.Close())
+}
+
+// openAccess opens the keyring and follows its rows until sys is closed.
+func openAccess(ctx context.Context, cfg Config, sys *system, rows coordinator.Coordinator, now clock.Clock, fail context.CancelCauseFunc) (*keyring.Keyring, error) {
+	key, err := nodeKey(ctx, cfg, rows)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := keyring.Open(ctx, keyring.Config{Coordinator: rows, Key: key, Clock: now, AcceptUnverified: cfg.Access.AnyCredentials})
+	if err != nil {
+		return nil, err
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		if err := keys.Run(running); err != nil {
+			fail(fmt.Errorf("keyring failed: %w", err))
+		}
+	}()
+	sys.onClose(func() error {
+		stop()
+		<-stopped
+		return nil
+	})
+	return keys, firstKey(ctx, cfg, keys)
+}
+
+// firstKey makes the first root key, or a new one if that was asked for, and shows it.
+func firstKey(ctx context.Context, cfg Config, keys *keyring.Keyring) error {
+	if cfg.Access.ShowKey == nil {
+		return nil
+	}
+	made, err := keys.Bootstrap(ctx, cfg.DefaultAccount, "")
+	if err == nil && made == nil && cfg.Access.NewRootKey {
+		made, err = keys.ReplaceRootKeys(ctx, cfg.DefaultAccount)
+	}
+	if err != nil {
+		return fmt.Errorf("make root key: %w", err)
+	}
+	if made != nil {
+		cfg.Access.ShowKey(cfg.DefaultAccount, made.ID, made.Secret.Reveal())
+	}
+	return nil
+}
+
+// authenticator returns what says who calls.
+func authenticator(cfg Config, keys *keyring.Keyring, now clock.Clock) wire.Authenticator {
+	switch {
+	case cfg.Keys != nil:
+		return sigv4.NewVerifier(cfg.Keys, now)
+	case cfg.Access.AnyCredentials:
+		return sigv4.FormOnly{Account: cfg.DefaultAccount, Known: believed{keys}.known}
+	}
+	return sigv4.NewVerifier(ring{keys}, now)
+}
+
+// believed knows callers as long as nobody is verified: they are whoever they say. Keys and sessions
+// that the keyring has act for their accounts, and a session whose time is over is refused, so that
+// clients get to show that they renew theirs.
+type believed struct{ keys *keyring.Keyring }
+
+func (b believed) known(id sigv4.Identity) (sigv4.Identity, error) {
+	cred, err := b.keys.Lookup(id.AccessKeyID, id.SessionToken)
+	switch {
+	case err == nil:
+		id.Account, id.Principal = cred.Caller.Account, cred.Caller.ARN
+		b.keys.Used(cred)
+	case errors.Is(err, keyring.ErrExpired):
+		return sigv4.Identity{}, &sigv4.Refusal{Reason: sigv4.Expired}
+	}
+	return id, nil
+}
+
+// ring is the keyring as package sigv4 sees it.
+type ring struct{ keys *keyring.Keyring }
+
+// Lookup implements sigv4.Keys. The keyring has compared the token, and the time with its end.
+func (r ring) Lookup(_ context.Context, accessKeyID, token string) (sigv4.Key, error) {
+	cred, err := r.keys.Lookup(accessKeyID, token)
+	switch {
+	case errors.Is(err, keyring.ErrExpired):
+		return sigv4.Key{}, sigv4.ErrExpired
+	case err != nil:
+		return sigv4.Key{}, sigv4.ErrNoKey
+	}
+	key := sigv4.Key{Secret: cred.Secret, Account: cred.Caller.Account, Principal: cred.Caller.ARN, Expires: cred.Expires, Active: true}
+	if token != "" {
+		key.Token = secret.NewText(token)
+	}
+	return key, nil
+}
+
+// tokenService is the Security Token Service on the keyring.
+func tokenService(cfg Config, keys *keyring.Keyring, now clock.Clock) *sts.Service {
+	return sts.New(sts.Config{
+		Keys:           keys,
+		Tokens:         webidentity.New(webidentity.Config{Clock: now, Fetch: webidentity.Fetcher()}),
+		AnyCredentials: cfg.Access.AnyCredentials,
+	})
+}
