@@ -69,6 +69,8 @@ type Profile struct {
 	Dev bool
 	// InsecureListen takes everybody without TLS where TLS is on as well.
 	InsecureListen bool
+	// InsecureAuth believes all callers, as Dev does.
+	InsecureAuth bool
 	// WAL is the size of the write-ahead log.
 	WAL config.Size
 }

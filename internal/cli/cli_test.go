@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,8 +78,10 @@ func TestUsageErrors(t *testing.T) {
 	f(`invalid argument "loud" for "--log-level" flag: "loud" is none of debug, info, warn, error (see headrace dev --help)`, "dev", "--log-level=loud")
 	f(`no data directory: give --data DIR (see headrace serve --help)`, "serve")
 	for _, listen := range []string{"0.0.0.0:4566", ":4566", "[::]:4566", "192.0.2.1:4566", "host.example:4566"} {
-		f(listen+` is reached from outside this machine, and signatures are not verified: listen on loopback or give --insecure-listen (see headrace serve --help)`,
+		f(listen+` is reached from outside this machine, and in cleartext: set up TLS, listen on loopback or give --insecure-listen (see headrace serve --help)`,
 			"serve", "--data", "d", "--listen", listen)
+		f(listen+` is reached from outside this machine, and signatures are not verified: listen on loopback or give --insecure-listen (see headrace serve --help)`,
+			"serve", "--data", "d", "--insecure-auth", "--tls-mode", "self-signed", "--listen", listen)
 	}
 	f(`missing argument STREAM (see headrace stream create --help)`, "stream", "create")
 	f(`missing argument SHARD (see headrace stream split --help)`, "stream", "split", "logs")
@@ -104,14 +107,17 @@ func TestServe(t *testing.T) {
 		if code := app.Run(t.Context(), append([]string{"serve"}, args...)); code != ExitOK {
 			t.Fatalf("%q: exit code %d: %s", args, code, &out)
 		}
-		if got.Config.Data != "d" || got.Config.Listen != wantListen || got.Config.WALBytes(got.Profile.WAL) != 2<<30 || got.Profile.Dev {
-			t.Errorf("%q: started with %+v", args, got.Config)
+		if got.Config.Data != "d" || got.Config.Listen != wantListen || got.Config.WALBytes(got.Profile.WAL) != 2<<30 || got.Profile.Dev ||
+			got.Profile.InsecureAuth != slices.Contains(args, "--insecure-auth") || got.ShowKey == nil {
+			t.Errorf("%q: started with %+v", args, got)
 		}
 	}
 	f("127.0.0.1:4566", "--data", "d")
 	f("[::1]:1", "--data", "d", "--listen", "[::1]:1")
 	f("localhost:1", "--data", "d", "--listen", "localhost:1")
 	f("0.0.0.0:1", "--data", "d", "--listen", "0.0.0.0:1", "--insecure-listen")
+	f("0.0.0.0:1", "--data", "d", "--listen", "0.0.0.0:1", "--tls-mode", "self-signed")
+	f("127.0.0.1:4566", "--data", "d", "--insecure-auth")
 }
 
 func TestEnv(t *testing.T) {

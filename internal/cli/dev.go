@@ -96,6 +96,10 @@ func (a *App) greet(c config.Config, profile Profile, addr net.Addr) {
 	if c.Region != config.Default().Region {
 		flags += " --region " + c.Region
 	}
+	how := fmt.Sprintf(connect, flags)
+	if !profile.Dev && !profile.InsecureAuth {
+		how = fmt.Sprintf("with an access key of this server, and AWS_ENDPOINT_URL=%s AWS_REGION=%s", url, c.Region)
+	}
 	where := "in memory: nothing survives when it stops"
 	if c.Data != "" {
 		where = "on disk in " + c.Data
@@ -108,7 +112,7 @@ func (a *App) greet(c config.Config, profile Profile, addr net.Addr) {
             aws kinesis put-record --stream-name clicks --partition-key a --data aGVsbG8=
 
 Ready.
-`, a.Build.version(), where, url, encrypted, fmt.Sprintf(connect, flags))
+`, a.Build.version(), where, url, encrypted, how)
 }
 
 func newLogger(w io.Writer, c config.Log) *slog.Logger {

@@ -40,7 +40,7 @@ func run(ctx context.Context, s Service) error {
 		DefaultAccount:  c.Account,
 		Access: server.Access{
 			NodeKey:        c.NodeKey,
-			AnyCredentials: true, // in serve too, as long as signatures are not verified
+			AnyCredentials: s.Profile.Dev || s.Profile.InsecureAuth,
 			ShowKey:        s.ShowKey,
 			NewRootKey:     s.NewRootKey,
 		},

@@ -9,10 +9,6 @@ import (
 	"github.com/headrace/headrace/internal/config"
 )
 
-// verifiesSignatures says that a caller of serve is who the request says. As long as it is not so,
-// TLS keeps nobody out, and listening beyond loopback needs a word of its own.
-const verifiesSignatures = false
-
 // serve is the command that runs the server on a directory.
 func (a *App) serve() *cobra.Command {
 	cmd := &cobra.Command{
@@ -21,8 +17,10 @@ func (a *App) serve() *cobra.Command {
 		Long: `Run Headrace on a data directory: a put is answered when its record is on the disk, and
 everything answered is there again after a crash or a power cut.
 
-Signatures are not verified yet: whoever reaches the port may do everything. So it listens on
-loopback only, unless --insecure-listen says that the network may be trusted.
+Every call but health needs a signature that a key of the keyring made, and policies that allow
+it. --insecure-auth believes whoever calls, as dev does: for one machine, never for a network.
+Without TLS it listens on loopback only, unless --insecure-listen says that the network may be
+trusted to read along.
 
 With --tls-cert and --tls-key, --tls-acme-domains or --tls-mode self-signed the port has TLS
 beside cleartext, which then only this machine may use: see --tls-cleartext.
@@ -40,7 +38,8 @@ one ends the program at once. Logs go to stderr.`,
 		Args: arguments(),
 	}
 	load := a.configFlags(cmd)
-	insecure := cmd.Flags().Bool("insecure-listen", false, "listen beyond loopback although anyone there may do everything")
+	insecure := cmd.Flags().Bool("insecure-listen", false, "listen beyond loopback without TLS, or without knowing who calls")
+	anybody := cmd.Flags().Bool("insecure-auth", false, "verify no signature and ask no policy: whoever calls may do everything")
 	newKey := cmd.Flags().Bool("new-root-key", false, "replace the root keys of the account by a new one, and print it")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		loaded, err := load()
@@ -50,11 +49,12 @@ one ends the program at once. Logs go to stderr.`,
 		if loaded.Data == "" {
 			return usagef(cmd, "no data directory: give --data DIR")
 		}
-		if why := exposed(loaded.Config, verifiesSignatures); why != "" && !*insecure {
+		if why := exposed(loaded.Config, !*anybody); why != "" && !*insecure {
 			return usagef(cmd, "%s is reached from outside this machine, %s", loaded.Listen, why)
 		}
 		return a.start(cmd, loaded, Service{
-			Profile: Profile{InsecureListen: *insecure, WAL: serveWAL}, ShowKey: a.showKey, NewRootKey: *newKey,
+			Profile: Profile{InsecureListen: *insecure, InsecureAuth: *anybody, WAL: serveWAL},
+			ShowKey: a.showKey, NewRootKey: *newKey,
 		})
 	}
 	return cmd

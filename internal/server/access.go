@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/headrace/headrace/internal/api/sts"
+	"github.com/headrace/headrace/internal/auth/access"
 	"github.com/headrace/headrace/internal/auth/keyring"
+	"github.com/headrace/headrace/internal/auth/policy"
 	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/auth/webidentity"
 	"github.com/headrace/headrace/internal/clock"
@@ -17,6 +21,7 @@ import (
 	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/vfs/osfs"
 	"github.com/headrace/headrace/internal/wire"
+	"github.com/headrace/headrace/internal/wire/shape"
 )
 
 // Access says how callers are known.
@@ -97,23 +102,12 @@ func openAccess(ctx context.Context, cfg Config, sys *system, rows coordinator.C
 	if err != nil {
 		return nil, err
 	}
-	keys, err := keyring.Open(ctx, keyring.Config{Coordinator: rows, Key: key, Clock: now, AcceptUnverified: cfg.Access.AnyCredentials})
+	keys, err := keyring.Open(ctx, keyring.Config{Coordinator: rows, Key: key, Clock: now, CheckPolicy: checkPolicy, AcceptUnverified: cfg.Access.AnyCredentials})
 	if err != nil {
 		return nil, err
 	}
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		if err := keys.Run(running); err != nil {
-			fail(fmt.Errorf("keyring failed: %w", err))
-		}
-	}()
-	sys.onClose(func() error {
-		stop()
-		<-stopped
-		return nil
-	})
+	sys.run(ctx, keys.Run, func(err error) { fail(fmt.Errorf("keyring failed: %w", err)) })
+	sys.keys = keys
 	return keys, firstKey(ctx, cfg, keys)
 }
 
@@ -182,11 +176,58 @@ func (r ring) Lookup(_ context.Context, accessKeyID, token string) (sigv4.Key, e
 	return key, nil
 }
 
+// authorizer returns what asks decider whether a call may be made, nil where all callers are believed.
+func authorizer(cfg Config, decider *access.Decider) func(*http.Request, *shape.Call, *shape.Access) error {
+	if cfg.Access.AnyCredentials || cfg.Keys != nil {
+		return nil
+	}
+	return func(r *http.Request, call *shape.Call, a *shape.Access) error {
+		from, _ := netip.ParseAddrPort(r.RemoteAddr) // an address that is none matches no condition
+		owner, err := decider.Decide(&access.Request{
+			AccessKeyID: call.AccessKeyID, SessionToken: call.SessionToken,
+			Action: a.Action, Resource: a.Resource, Tags: a.Tags, TagKeys: a.TagKeys, ResourceTags: a.ResourceTags,
+			Region: call.Region, Address: from.Addr().Unmap(), Secure: r.TLS != nil, Agent: r.UserAgent(),
+		})
+		if denied, ok := errors.AsType[*access.DeniedError](err); ok {
+			return &shape.Error{Code: "AccessDeniedException", Message: denied.Message}
+		}
+		if err == nil && owner != "" {
+			call.Account = owner
+		}
+		return err
+	}
+}
+
+// checkResourcePolicy returns what is wrong with the policy of a resource.
+func checkResourcePolicy(document string) error { return access.Check(policy.Resource, document) }
+
+// checkPolicy returns what is wrong with a policy that the keyring is to keep.
+func checkPolicy(kind keyring.PolicyKind, document string) error {
+	switch kind {
+	case keyring.TrustPolicy:
+		return access.Check(policy.Trust, document)
+	case keyring.SessionPolicy:
+		return access.Check(policy.Session, document)
+	}
+	return access.Check(policy.Identity, document)
+}
+
+// roles answers the Security Token Service's questions.
+type roles struct{ decider *access.Decider }
+
+// Allows implements sts.Policies.
+func (r roles) Allows(_ context.Context, q sts.Question) (bool, error) {
+	return r.decider.MayAssume(&access.Assume{
+		Caller: q.Caller, Provider: q.Provider, Role: q.Role, Action: q.Action, Conditions: q.Conditions,
+	})
+}
+
 // tokenService is the Security Token Service on the keyring.
-func tokenService(cfg Config, keys *keyring.Keyring, now clock.Clock) *sts.Service {
+func tokenService(cfg Config, keys *keyring.Keyring, decider *access.Decider, now clock.Clock) *sts.Service {
 	return sts.New(sts.Config{
 		Keys:           keys,
 		Tokens:         webidentity.New(webidentity.Config{Clock: now, Fetch: webidentity.Fetcher()}),
+		Policies:       roles{decider},
 		AnyCredentials: cfg.Access.AnyCredentials,
 	})
 }

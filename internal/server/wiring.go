@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/headrace/headrace/internal/api/kinesis"
+	"github.com/headrace/headrace/internal/auth/access"
+	"github.com/headrace/headrace/internal/auth/keyring"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/metrics"
 	"github.com/headrace/headrace/internal/stream"
@@ -21,6 +23,7 @@ import (
 type system struct {
 	handler http.Handler
 	ready   atomic.Bool
+	keys    *keyring.Keyring
 	data    vfs.FS // the data directory, nil without one
 	port    *metrics.Port
 	closers []func() error
@@ -98,11 +101,13 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 		return nil, err
 	}
 	bounds := newRates(cfg, sys.port)
+	decider := access.New(access.Config{Keys: keys, ResourcePolicy: streams.PolicyOf, Clock: now})
 	calls := wire.NewHandler(wire.Config{
-		Services:     []wire.Service{kinesis.New(streams, meters, now).Wire(), tokenService(cfg, keys, now).Wire()},
+		Services:     []wire.Service{kinesis.New(streams, meters, now, checkResourcePolicy).Wire(), tokenService(cfg, keys, decider, now).Wire()},
 		Authenticate: authenticator(cfg, keys, now),
 		Admit:        bounds.admit,
 		Allow:        bounds.allow,
+		Authorize:    authorizer(cfg, decider),
 		Clock:        now,
 		Observer:     observer(meters, cfg.Logger, written),
 		MaxBody:      cfg.MaxBodyBytes,

@@ -96,6 +96,16 @@ func (s *Streams) openIterator(sc Scope, text string) (it iterator, err error) {
 	return it, nil
 }
 
+// IteratorARN returns the ARN of the stream that an iterator is of, expired or not, and "" for what is
+// no iterator made for the scope.
+func (s *Streams) IteratorARN(sc Scope, text string) string {
+	it, _ := s.openIterator(sc, text)
+	if it.name == "" {
+		return ""
+	}
+	return sc.arn(it.name)
+}
+
 // javaDate prints a time the way Java's Date does, which AWS's messages contain.
 func javaDate(m record.Millis) string { return m.Time().Format("Mon Jan 02 15:04:05 UTC 2006") }
 

@@ -96,6 +96,17 @@ func (s *Streams) sealToken(sc Scope, purpose string, t any) string {
 	return s.sealer.Seal(sealContext(sc, purpose), encodeRow(t), 0)
 }
 
+// TokenARN returns the ARN of the stream that a page token of ListShards is of, expired or not, and ""
+// for what is no such token made for the scope.
+func (s *Streams) TokenARN(sc Scope, text string) string {
+	var t shardToken
+	_ = s.openToken(sc, shardTokens, text, &t) // the call itself answers what is wrong with it
+	if t.Name == "" {
+		return ""
+	}
+	return sc.arn(t.Name)
+}
+
 // openToken reads a paging token made for a scope and purpose into t.
 func (s *Streams) openToken(sc Scope, purpose, text string, t interface{ made() record.Millis }) error {
 	payload, err := s.sealer.Open(sealContext(sc, purpose), text)

@@ -48,6 +48,8 @@ type streamRow struct {
 	RetentionHours int               `json:"retentionHours"`
 	MaxRecordKiB   int               `json:"maxRecordKiB"`
 	Tags           map[string]string `json:"tags,omitempty"`
+	// Policy is the resource policy, "" if there is none.
+	Policy string `json:"policy,omitempty"`
 	// Shards is how many shards the stream is created with.
 	Shards int `json:"shards"`
 	// NextShard is the number the next new shard gets; numbers are never used again.

@@ -191,11 +191,19 @@ func (x *exchange) perform(op *operation, format shape.Format, in, out shape.Sha
 	if err := x.val.Err(); err != nil {
 		return err
 	}
+	if x.h.cfg.Authorize != nil {
+		if err := op.spec.Needs(&x.call, in, x.ask); err != nil {
+			return err
+		}
+	}
 	if err := x.reserve(bufferSize(op.lastSize.Load())); err != nil {
 		return err
 	}
 	return op.spec.Handle(x.r.Context(), &x.call, in, out)
 }
+
+// mayHave asks for one permission.
+func (x *exchange) mayHave(a *shape.Access) error { return x.h.cfg.Authorize(x.r, &x.call, a) }
 
 // privateCopy returns a copy of the document for an operation that keeps parts of its input. It
 // counts as the request's memory for as long as the body does.

@@ -31,11 +31,18 @@ type Handler struct {
 	unzippers sync.Pool    // of *gzip.Reader
 }
 
-// NewHandler returns a handler for c's services. It panics when Authenticate is missing or the
-// services contradict each other.
+// NewHandler returns a handler for c's services. It panics when Authenticate is missing, the services
+// contradict each other, or there is Authorize and an operation without Needs.
 func NewHandler(c Config) *Handler {
 	if c.Authenticate == nil {
 		panic("wire: Config.Authenticate is missing")
+	}
+	for _, s := range c.Services {
+		for _, o := range s.Operations {
+			if c.Authorize != nil && o.Needs == nil {
+				panic("wire: operation " + o.Name + " does not say what it needs")
+			}
+		}
 	}
 	c = c.withDefaults()
 	return &Handler{
@@ -72,6 +79,7 @@ type exchange struct {
 	body     []byte // the request body, from buffers; nil when released
 	reserved int64  // the request's share of the budget
 
+	ask     func(*shape.Access) error // mayHave, bound once
 	check   sigv4.Check
 	refused error // what is wrong with the caller as far as headers and URL show
 	// discarded says that the body was longer than what a refused caller gets memory for.
@@ -92,6 +100,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x, ok := h.exchanges.Get().(*exchange)
 	if !ok {
 		x = &exchange{h: h}
+		x.ask = x.mayHave
 	}
 	h.inHand.Add(1)
 	x.w, x.r, x.start = w, r, h.cfg.Clock.Now()

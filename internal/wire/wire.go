@@ -34,7 +34,8 @@
 //     with the body that it is over.
 //  10. A value of the wrong type is SerializationException whose text is called Message, not message.
 //  11. The model's constraints: ValidationException.
-//  12. The operation.
+//  12. Permissions.
+//  13. The operation.
 //
 // A caller whom headers and URL alone give away (no signature, no such key, a signature over another
 // body than the one announced) keeps his place in this order, but gets no more memory than 64 KiB: the
@@ -108,6 +109,10 @@ type Config struct {
 	// Allow says whether a caller who has been authenticated may make one more request; false
 	// throttles it. Nil lets all.
 	Allow func(sigv4.Identity) bool
+	// Authorize says whether a call that was decoded and found valid may have what it needs: nil,
+	// or the error to answer, a *shape.Error. It may change the call's account to that of the
+	// resource. Nil lets everybody do everything.
+	Authorize func(r *http.Request, call *shape.Call, a *shape.Access) error
 	// Clock measures requests for events; nil means clock.System. Socket deadlines always follow
 	// the machine's clock.
 	Clock clock.Clock

@@ -24,13 +24,15 @@ type Service struct {
 	streams *stream.Streams
 	metrics *metrics.Metrics
 	clock   clock.Clock
+	check   func(document string) error
 	puts    sync.Pool // of *putBuffers
 	gets    sync.Pool // of *getBuffers
 }
 
-// New returns the API of the given streams.
-func New(streams *stream.Streams, m *metrics.Metrics, c clock.Clock) *Service {
-	s := &Service{streams: streams, metrics: m, clock: c}
+// New returns the API of the given streams. check returns what is wrong with a resource policy, in words
+// for the caller, or nil.
+func New(streams *stream.Streams, m *metrics.Metrics, c clock.Clock, check func(document string) error) *Service {
+	s := &Service{streams: streams, metrics: m, clock: c, check: check}
 	s.puts.New = func() any { return &putBuffers{service: s} }
 	s.gets.New = func() any { return &getBuffers{service: s} }
 	return s
@@ -49,15 +51,17 @@ func (s *Service) Wire() wire.Service {
 
 // operations binds every operation that is built. Those that keep nothing of their input say so.
 func (s *Service) operations() []shape.Operation {
-	return []shape.Operation{
+	all := []shape.Operation{
 		kinesis.AddTagsToStream(s.addTagsToStream),
 		kinesis.CreateStream(s.createStream),
 		kinesis.DecreaseStreamRetentionPeriod(s.decreaseStreamRetentionPeriod),
+		kinesis.DeleteResourcePolicy(s.deleteResourcePolicy),
 		kinesis.DeleteStream(s.deleteStream),
 		kinesis.DescribeLimits(s.describeLimits).AsTransient(),
 		kinesis.DescribeStream(s.describeStream).AsTransient(),
 		kinesis.DescribeStreamSummary(s.describeStreamSummary).AsTransient(),
 		kinesis.GetRecords(s.getRecords).AsTransient(),
+		kinesis.GetResourcePolicy(s.getResourcePolicy).AsTransient(),
 		kinesis.GetShardIterator(s.getShardIterator).AsTransient(),
 		kinesis.IncreaseStreamRetentionPeriod(s.increaseStreamRetentionPeriod),
 		kinesis.ListShards(s.listShards).AsTransient(),
@@ -66,12 +70,17 @@ func (s *Service) operations() []shape.Operation {
 		kinesis.MergeShards(s.mergeShards),
 		kinesis.PutRecord(s.putRecord).AsTransient(),
 		kinesis.PutRecords(s.putRecords).AsTransient(),
+		kinesis.PutResourcePolicy(s.putResourcePolicy),
 		kinesis.RemoveTagsFromStream(s.removeTagsFromStream),
 		kinesis.SplitShard(s.splitShard),
 		kinesis.UpdateMaxRecordSize(s.updateMaxRecordSize),
 		kinesis.UpdateShardCount(s.updateShardCount),
 		kinesis.UpdateStreamMode(s.updateStreamMode),
 	}
+	for i := range all {
+		all[i].Needs = s.needs(all[i].Name)
+	}
+	return all
 }
 
 // scope is the name space that a caller's streams live in.

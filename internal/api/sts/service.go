@@ -74,12 +74,16 @@ func (s *Service) Wire() wire.Service {
 // operations binds every operation that is built. Those that policies are asked about may keep parts of
 // their input.
 func (s *Service) operations() []shape.Operation {
-	return []shape.Operation{
+	all := []shape.Operation{
 		sts.AssumeRole(s.assumeRole),
 		sts.AssumeRoleWithWebIdentity(s.assumeRoleWithWebIdentity),
 		sts.GetCallerIdentity(s.getCallerIdentity).AsTransient(),
 		sts.GetSessionToken(s.getSessionToken).AsTransient(),
 	}
+	for i := range all {
+		all[i].Needs = shape.NeedsNothing // Policies is asked about roles, the rest is everybody's
+	}
+	return all
 }
 
 // caller returns who signed the call. Whoever verified the signature has found the same.

@@ -23,6 +23,9 @@ type Operation struct {
 	// Unsigned says that callers need no credentials: the input holds the proof of who they are. Call
 	// names nobody then.
 	Unsigned bool
+	// Needs says which permissions a call needs. A handler that asks for permissions takes no
+	// operation without it.
+	Needs Needs
 	// Streaming marks an operation that answers with an event stream instead of out.
 	Streaming bool
 }

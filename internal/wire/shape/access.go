@@ -1,0 +1,21 @@
+package shape
+
+// Access is one permission that a call needs, in the terms of AWS's policies.
+type Access struct {
+	// Action is the service's prefix and the action, such as kinesis:PutRecord.
+	Action string
+	// Resource is the ARN that the action is done on, "*" for actions that have none.
+	Resource string
+	// Tags are those that the call sets, TagKeys the keys of those that it removes. ResourceTags are
+	// those that the resource has.
+	Tags         map[string]string
+	TagKeys      []string
+	ResourceTags map[string]string
+}
+
+// Needs says what a call needs: it calls ask for each permission and returns the first error. The
+// input is decoded and valid.
+type Needs func(call *Call, in Shape, ask func(*Access) error) error
+
+// NeedsNothing is Needs of an operation that everybody may call, or that decides for itself.
+func NeedsNothing(*Call, Shape, func(*Access) error) error { return nil }
