@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -448,6 +449,28 @@ func TestDerivedKeysAreBounded(t *testing.T) {
 	}
 	if n := v.Kept(); n > sigv4.KeptKeys || n < sigv4.KeptKeys/2 {
 		t.Errorf("%d keys are kept, want at most %d and not much less", n, sigv4.KeptKeys)
+	}
+}
+
+// No derived key serves another day, region, service or access key.
+func TestScopesAreKeptApart(t *testing.T) {
+	keys, now := newKeys(), clock.NewManual(noon)
+	second := keys[keyID]
+	second.Secret = secret.NewText("second")
+	keys["AKIDSECOND"] = second
+	v := sigv4.NewVerifier(keys, now)
+	whose := []aws.Credentials{permanent, {AccessKeyID: "AKIDSECOND", SecretAccessKey: "second"}}
+	for seed := range uint64(4000) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		now.Advance(noon.AddDate(0, 0, rng.IntN(10)).Sub(now.Now()))
+		region, service := fmt.Sprint("region-", rng.IntN(10)), fmt.Sprint("service-", rng.IntN(10))
+		r := put(t, "http://h/", nil)
+		if err := v4.NewSigner().SignHTTP(t.Context(), whose[rng.IntN(2)], r, hashOf(nil), service, region, now.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := verify(v, r, nil, sigv4.Rules{Service: service}); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
 	}
 }
 
