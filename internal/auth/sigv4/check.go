@@ -72,6 +72,8 @@ type Check struct {
 	signing   signingKey
 	digest    [sha256.Size]byte
 	hex       [2 * sha256.Size]byte
+	mac       hash.Hash // with the signing key of the last signature, which is often the next one's
+	macOf     signingKey
 	sum       hash.Hash // of the body so far; nil until one was needed
 	body      io.Reader
 	chunks    *chunks // nil until one was needed
@@ -79,7 +81,7 @@ type Check struct {
 
 // Reset forgets the request and keeps the memory. What Body returned must not be used any more.
 func (c *Check) Reset() {
-	*c = Check{canonical: c.canonical, sum: c.sum, chunks: c.chunks}
+	*c = Check{canonical: c.canonical, mac: c.mac, macOf: c.macOf, sum: c.sum, chunks: c.chunks}
 	if c.chunks != nil {
 		c.chunks.reset()
 	}
@@ -87,11 +89,10 @@ func (c *Check) Reset() {
 
 // begin starts over with another request.
 func (c *Check) begin(r *http.Request) {
-	c.Reset()
-	c.r, c.payload = r, ignored
-	if c.sum != nil {
-		c.sum.Reset()
+	if c.r != nil {
+		c.Reset()
 	}
+	c.r, c.payload = r, ignored
 }
 
 // Body returns the reader that the body on the connection must be read through, to its end: it hands
@@ -104,6 +105,10 @@ func (c *Check) Body(r io.Reader) io.Reader {
 	switch c.payload {
 	case hashed, declared:
 		c.body = r
+		if c.sum == nil {
+			c.sum = sha256.New()
+		}
+		c.sum.Reset()
 		return (*hashing)(c)
 	case chunked:
 		c.chunks.in.Reset(r)
@@ -122,9 +127,6 @@ type hashing Check
 // Read implements io.Reader.
 func (c *hashing) Read(p []byte) (int, error) {
 	n, err := c.body.Read(p)
-	if c.sum == nil {
-		c.sum = sha256.New()
-	}
 	_, _ = c.sum.Write(p[:n]) // never fails
 	return n, err
 }
@@ -166,9 +168,10 @@ func (c *Check) finishBody() error {
 
 // bodyHash returns the hash of the body, in hex, in memory that lives until the next call.
 func (c *Check) bodyHash() []byte {
-	if c.sum == nil {
-		c.sum = sha256.New()
+	if c.body == nil {
+		copy(c.hex[:], emptyHash)
+	} else {
+		hex.Encode(c.hex[:], c.sum.Sum(c.digest[:0]))
 	}
-	hex.Encode(c.hex[:], c.sum.Sum(c.digest[:0]))
 	return c.hex[:]
 }

@@ -133,13 +133,15 @@ func (c *Credential) readHeader(header string, h http.Header) (scope string, err
 
 // cutParameter returns the text before the first comma or space and what follows the separators.
 func cutParameter(s string) (parameter, rest string) {
-	separates := func(c byte) bool { return c == ',' || c == ' ' }
-	end := 0
-	for end < len(s) && !separates(s[end]) {
-		end++
+	end := strings.IndexByte(s, ',')
+	if end < 0 {
+		end = len(s)
+	}
+	if space := strings.IndexByte(s[:end], ' '); space >= 0 {
+		end = space
 	}
 	next := end
-	for next < len(s) && separates(s[next]) {
+	for next < len(s) && (s[next] == ',' || s[next] == ' ') {
 		next++
 	}
 	return s[:end], s[next:]

@@ -111,14 +111,17 @@ func (c *Check) readCredential() (url.Values, error) {
 
 // signs reports whether name is in a list of signed headers.
 func signs(list, name string) bool {
-	for more := true; more; {
-		var signed string
-		signed, list, more = strings.Cut(list, ";")
-		if signed == name {
+	for from := 0; ; {
+		at := strings.Index(list[from:], name)
+		if at < 0 {
+			return false
+		}
+		at += from
+		from = at + len(name)
+		if (at == 0 || list[at-1] == ';') && (from == len(list) || list[from] == ';') {
 			return true
 		}
 	}
-	return false
 }
 
 // setTime reads the signing time and compares it with now. A presigned URL is valid for as long as it
@@ -296,10 +299,13 @@ func (c *Check) appendScope(b []byte) []byte {
 // isSignature reports whether signature, in lower-case hex, is that of text. It takes as long for a
 // wrong one as for the right one.
 func (c *Check) isSignature(text []byte, signature string) bool {
+	if c.mac == nil || c.macOf != c.signing {
+		c.mac, c.macOf = hmac.New(sha256.New, c.signing[:]), c.signing
+	}
+	c.mac.Reset()
+	_, _ = c.mac.Write(text) // never fails
 	var right [2 * sha256.Size]byte
-	h := hmac.New(sha256.New, c.signing[:])
-	_, _ = h.Write(text) // never fails
-	hex.Encode(right[:], h.Sum(c.digest[:0]))
+	hex.Encode(right[:], c.mac.Sum(c.digest[:0]))
 	return subtle.ConstantTimeCompare(right[:], []byte(signature)) == 1
 }
 

@@ -501,3 +501,24 @@ func TestConcurrentRequests(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// A name that is part of another's is not signed.
+func TestHostIsSignedByItsName(t *testing.T) {
+	f := func(signed string, ok bool) {
+		t.Helper()
+		r := put(t, "http://h/", nil)
+		r.Header.Set("X-Amz-Date", noon.Format("20060102T150405Z"))
+		by := referenceOf(r, "h")
+		by.signed, by.payload = signed, hashOf(nil)
+		_, _, err := verify(newVerifier(), signBy(r, by), nil, kinesis)
+		if (err == nil) != ok {
+			t.Errorf("%s: %v, want success %v", signed, err, ok)
+		}
+	}
+	f("host;x-amz-target", true)
+	f("hostess;my-host;host;x-amz-target", true)
+	f("x-amz-target;:authority", true)
+	f("my-host;x-amz-target", false)
+	f("hosts;x-amz-target", false)
+	f("host;x-amz-targets;my-x-amz-target", false)
+}
