@@ -34,6 +34,7 @@ type FormOnly struct {
 // Begin prepares c to identify the caller of r, or returns Parse's error. The body may be anything,
 // so of the rules none applies.
 func (f FormOnly) Begin(c *Check, r *http.Request, _ Rules) error {
+	c.begin(r)
 	identity, err := f.Identify(r)
 	if err == nil && f.Known != nil {
 		identity, err = f.Known(identity)
@@ -41,7 +42,6 @@ func (f FormOnly) Begin(c *Check, r *http.Request, _ Rules) error {
 	if err != nil {
 		return err
 	}
-	c.begin(r)
 	c.begun, c.identity = true, identity
 	return nil
 }

@@ -180,6 +180,26 @@ func TestFormOnly(t *testing.T) {
 	}
 }
 
+// A check that was not reset does not name its last caller again.
+func TestCheckOfAnotherRequest(t *testing.T) {
+	var c sigv4.Check
+	if id, err := c.Finish(); err == nil || id != (sigv4.Identity{}) {
+		t.Errorf("a check that never began: got %+v, %v, want an error and no identity", id, err)
+	}
+	if err := (sigv4.FormOnly{}).Begin(&c, request("", complete, "now"), sigv4.Rules{}); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := c.Finish(); err != nil || id.AccessKeyID != "AKIDEXAMPLE" {
+		t.Errorf("got %+v, %v", id, err)
+	}
+	if err := (sigv4.FormOnly{}).Begin(&c, request("", "", ""), sigv4.Rules{}); err == nil {
+		t.Fatal("an unsigned request was accepted")
+	}
+	if id, err := c.Finish(); err == nil || id != (sigv4.Identity{}) {
+		t.Errorf("after an unsigned request: got %+v, %v, want an error and no identity", id, err)
+	}
+}
+
 func TestParseAllocations(t *testing.T) {
 	r := request("", complete, "20261123T101112Z")
 	n := alloctest.Count(t, 100, func() {
