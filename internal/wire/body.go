@@ -21,6 +21,8 @@ const (
 	growth = 4
 	// minRate is the bytes per second a slow client must manage once its grace is used up.
 	minRate = 64 << 10
+	// slack is how many bytes more than the largest body may come for it: the frames of chunks.
+	slack = 1 << 20
 	// ratioFloor is the size up to which a compressed body may have any ratio.
 	ratioFloor = 1 << 20
 )
@@ -32,10 +34,14 @@ type source struct {
 	body    io.Reader
 	control *http.ResponseController
 	n       int64     // bytes read
+	most    int64     // how many there may be, compressed or not
 	next    int64     // n at which the deadline moves
 	limit   time.Time // the deadline for n == 0
 	err     error     // what ended the body, when it was not its end
 }
+
+// errTooMany says that more bytes came than any body may have.
+var errTooMany = errors.New("the body has too many bytes")
 
 // begin starts the client's time.
 func (s *source) begin(grace time.Duration) {
@@ -55,6 +61,9 @@ func (s *source) Read(p []byte) (int, error) {
 	s.n += int64(n)
 	if err != nil && err != io.EOF {
 		s.err = err
+	}
+	if s.n > s.most { // what is compressed may go on without ever becoming content
+		return n, errTooMany
 	}
 	if err == nil && s.n >= s.next {
 		s.advance()
@@ -234,6 +243,9 @@ func (x *exchange) drain() (some bool, err error) {
 func (x *exchange) readFailed(err error) error {
 	if x.src.err != nil {
 		x.hangUp()
+	}
+	if errors.Is(err, errTooMany) {
+		return x.tooLarge()
 	}
 	if errors.Is(x.src.err, os.ErrDeadlineExceeded) {
 		return &shape.Error{Code: "RequestTimeoutException", Message: "The request body did not arrive in time.", Status: http.StatusRequestTimeout}

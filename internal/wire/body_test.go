@@ -127,3 +127,22 @@ func TestBodySizes(t *testing.T) {
 		}
 	}
 }
+
+// A compressed body that goes on without ever becoming content ends like one that is too large.
+func TestEmptyGzipMembers(t *testing.T) {
+	c := fakeConfig()
+	c.MaxBody = 64 << 10
+	server := newServer(t, NewHandler(c))
+	f := func(members, wantStatus int) {
+		t.Helper()
+		body := append(bytes.Repeat(zip(t, nil), members), zip(t, []byte(`{"Name":"x"}`))...)
+		r := newCall(t, server.URL, "Echo", typeJSON11, body)
+		r.ContentLength = -1
+		r.Header.Set("Content-Encoding", "gzip")
+		if resp, got := post(t, client(1), r); resp.StatusCode != wantStatus {
+			t.Errorf("%d empty members, %d bytes: got %d %s, want %d", members, len(body), resp.StatusCode, got, wantStatus)
+		}
+	}
+	f(1000, 200)
+	f((2<<20)/len(zip(t, nil)), 413)
+}

@@ -105,7 +105,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	h.inHand.Add(1)
 	x.w, x.r, x.start = w, r, h.cfg.Clock.Now()
 	x.control = *http.NewResponseController(w)
-	x.src = source{body: r.Body, control: &x.control}
+	x.src = source{body: r.Body, control: &x.control, most: h.cfg.MaxBody + slack}
 	x.content = AWSJSON11
 	x.event = Event{RequestID: x.setIDs(), Request: r}
 	x.call.Reset()
