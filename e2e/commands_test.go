@@ -17,6 +17,7 @@ import (
 
 	"github.com/headrace/headrace/internal/binarytest"
 	"github.com/headrace/headrace/internal/samplelog"
+	"github.com/headrace/headrace/internal/strangers"
 	"github.com/headrace/headrace/internal/testpoll"
 )
 
@@ -29,6 +30,7 @@ type world struct {
 	server  *binarytest.Server
 	held    map[string]*rawConn // by name, of hold
 	stalled []*rawConn          // of stall and hoard
+	crowd   *strangers.Crowd
 	pipes   map[string]*os.File // by name, of pour
 }
 
@@ -39,6 +41,9 @@ func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*w
 // close lets go of all clients and stops the server, which must exit cleanly unless the script took
 // care of its end.
 func (w *world) close() {
+	if w.crowd != nil {
+		w.crowd.Leave()
+	}
 	for _, c := range w.stalled {
 		c.close()
 	}
@@ -74,18 +79,24 @@ func usage(ts *testscript.TestScript, ok bool, text string) {
 	}
 }
 
-// server [flags]
+// server [serve] [flags]
 //
-// Starts `headrace dev` with the flags on a free port and points the script's AWS clients at it. It
-// is stopped at the script's end, and must then exit with code 0. After a sigkill there may be another.
+// Starts `headrace dev`, or serve, with the flags on a free port and points the script's AWS clients at
+// it. It is stopped at the script's end, and must then exit with code 0. After a sigkill there may be
+// another.
 func server(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
-	usage(ts, !neg && w.server == nil, "server [flags], one at a time")
-	s, err := binarytest.Launch(binary, args...)
+	usage(ts, !neg && w.server == nil, "server [serve] [flags], one at a time")
+	profile := "dev"
+	if len(args) > 0 && args[0] == "serve" {
+		profile, args = args[0], args[1:]
+	}
+	s, err := binarytest.LaunchProfile(binary, profile, args...)
 	ts.Check(err)
 	w.server = s
 	ts.Setenv("AWS_ENDPOINT_URL", s.Endpoint)
-	ts.Setenv("ADDRESS", strings.TrimPrefix(s.Endpoint, "http://"))
+	_, address, _ := strings.Cut(s.Endpoint, "://")
+	ts.Setenv("ADDRESS", address)
 	ts.Setenv("AWS_ACCESS_KEY_ID", "test")
 	ts.Setenv("AWS_SECRET_ACCESS_KEY", "test")
 	ts.Setenv("AWS_REGION", "us-east-1")

@@ -65,6 +65,9 @@ func TestScripts(t *testing.T) {
 			"stall":      stall,
 			"hoard":      hoard,
 			"cut":        cut,
+			"crowd":      crowd,
+			"tired":      tired,
+			"tls":        tlsRequest,
 		},
 	})
 }

@@ -70,27 +70,44 @@ func bodyOf(ts *testscript.TestScript, arg string) string {
 
 // request sends one request on a connection of its own and prints the response on stdout.
 func request(ts *testscript.TestScript, major int, method, path string, headers []string, body string) {
+	ts.Check(requestBy(ts, &http.Transport{Protocols: only(major), DisableCompression: true}, method, path, headers, body))
+}
+
+// only is one version of HTTP, without TLS as far as the transport knows.
+func only(major int) *http.Protocols {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(major == 1)
+	protocols.SetUnencryptedHTTP2(major == 2)
+	return protocols
+}
+
+// requestBy sends one request by a transport, which it closes, and prints the response on stdout. It
+// returns why there is none.
+func requestBy(ts *testscript.TestScript, transport *http.Transport, method, path string, headers []string, body string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), requestLimit)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, worldOf(ts).running(ts).Endpoint+path, strings.NewReader(body))
+	_, address, _ := strings.Cut(worldOf(ts).running(ts).Endpoint, "://")
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+address+path, strings.NewReader(body))
 	ts.Check(err)
 	for _, h := range headers {
 		name, value, ok := strings.Cut(h, ":")
 		usage(ts, ok, "a header is 'Name: value'")
-		if value = strings.TrimSpace(value); value == "" {
+		switch value = strings.TrimSpace(value); {
+		case value == "":
 			r.Header.Del(name)
-		} else {
+		case name == "Host":
+			r.Host = value
+		default:
 			r.Header.Set(name, value)
 		}
 	}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(major == 1)
-	protocols.SetUnencryptedHTTP2(major == 2)
-	client := &http.Client{Transport: &http.Transport{Protocols: protocols, DisableCompression: true}}
-	defer client.CloseIdleConnections()
-	response, err := client.Do(r)
-	ts.Check(err)
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport}).Do(r)
+	if err != nil {
+		return err
+	}
 	show(ts, response)
+	return nil
 }
 
 func show(ts *testscript.TestScript, r *http.Response) {
@@ -170,18 +187,29 @@ func iterator(ts *testscript.TestScript, neg bool, args []string) {
 
 // residentMemory asks the server how many bytes of memory it has.
 func residentMemory(ts *testscript.TestScript, endpoint string) int64 {
+	return int64(gauge(ts, endpoint, "process_resident_memory_bytes"))
+}
+
+// gauge asks the server for a metric without labels.
+func gauge(ts *testscript.TestScript, endpoint, name string) float64 {
 	response, err := http.Get(endpoint + "/metrics")
 	ts.Check(err)
 	defer response.Body.Close()
 	page, err := io.ReadAll(response.Body)
 	ts.Check(err)
-	found := regexp.MustCompile(`(?m)^process_resident_memory_bytes (\S+)$`).FindSubmatch(page)
+	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(page)
 	if found == nil {
-		ts.Fatalf("/metrics has no process_resident_memory_bytes")
+		ts.Fatalf("/metrics has no %s", name)
 	}
-	size, err := strconv.ParseFloat(string(found[1]), 64)
+	value, err := strconv.ParseFloat(string(found[1]), 64)
 	ts.Check(err)
-	return int64(size)
+	return value
+}
+
+func atoi(ts *testscript.TestScript, text string) int {
+	n, err := strconv.Atoi(text)
+	ts.Check(err)
+	return n
 }
 
 // rawConn is one client's connection, with no more behaviour than its script gives it.

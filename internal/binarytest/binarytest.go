@@ -107,7 +107,12 @@ func Command(ctx context.Context, binary string, args ...string) *exec.Cmd {
 
 // Launch is Start for callers without a test; the caller stops the server.
 func Launch(binary string, args ...string) (*Server, error) {
-	cmd := Command(context.Background(), binary, append([]string{"dev", "--listen", "127.0.0.1:0"}, args...)...)
+	return LaunchProfile(binary, "dev", args...)
+}
+
+// LaunchProfile is Launch for a profile: dev or serve.
+func LaunchProfile(binary, profile string, args ...string) (*Server, error) {
+	cmd := Command(context.Background(), binary, append([]string{profile, "--listen", "127.0.0.1:0"}, args...)...)
 	reader, writer := io.Pipe()
 	s := &Server{cmd: cmd, output: new(tail), exited: make(chan struct{})}
 	cmd.Stdout = io.MultiWriter(s.output, writer)
@@ -137,7 +142,7 @@ func Launch(binary string, args ...string) (*Server, error) {
 }
 
 var (
-	endpoint = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
+	endpoint = regexp.MustCompile(`https?://127\.0\.0\.1:\d+`)
 	ready    = regexp.MustCompile(`^Ready\.`)
 )
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -123,18 +124,20 @@ func connect(ctx context.Context, t Target) (*Client, error) {
 	return &Client{Admin: c, Reader: c, Writer: c}, nil
 }
 
-// newRetryer retries as SDKs do, except when nobody listens at the endpoint: a person who has not
-// started the server wants to hear that at once.
+// newRetryer retries as SDKs do, except when nobody listens at the endpoint, or somebody with a
+// certificate that is not trusted: a person who has not started the server, or not said whom to trust,
+// wants to hear that at once.
 func newRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
-		nobodyListens := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+		hopeless := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
 			var network *net.OpError
-			if errors.As(err, &network) && network.Op == "dial" {
+			var untrusted *tls.CertificateVerificationError
+			if errors.As(err, &network) && network.Op == "dial" || errors.As(err, &untrusted) {
 				return aws.FalseTernary
 			}
 			return aws.UnknownTernary
 		})
-		o.Retryables = append([]retry.IsErrorRetryable{nobodyListens}, o.Retryables...)
+		o.Retryables = append([]retry.IsErrorRetryable{hopeless}, o.Retryables...)
 	})
 }
 

@@ -1,0 +1,80 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/headrace/headrace/internal/strangers"
+	"github.com/headrace/headrace/internal/testpoll"
+)
+
+// crowd N BODY
+//
+// Stands N clients of package strangers beside the script's own. BODY is that of a GetRecords call
+// with an answer that they take a byte at a time. All of them are connected when crowd returns.
+func crowd(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	usage(ts, !neg && len(args) == 2 && w.crowd == nil, "crowd N BODY")
+	n := atoi(ts, args[0])
+	endpoint := w.running(ts).Endpoint
+	w.crowd = strangers.Gather(strangers.Config{Address: strings.TrimPrefix(endpoint, "http://"), Connections: n, Answer: bodyOf(ts, args[1])})
+	testpoll.Until(failing{w.tb, ts}, patience, func() bool {
+		return gauge(ts, endpoint, "headrace_connections_open") >= float64(n)
+	}, "the crowd to be there")
+}
+
+// tired SECONDS N
+//
+// Waits until the server has cut N connections of every kind of stranger that it cuts for being slow,
+// within so many seconds. Those that take their answer slowly have it in the system's buffers, and
+// those of HTTP/2 go on as long as they begin new streams: those are ended.
+func tired(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	usage(ts, !neg && len(args) == 2 && w.crowd != nil, "tired SECONDS N, with a crowd")
+	seconds, n := atoi(ts, args[0]), atoi(ts, args[1])
+	testpoll.Until(failing{w.tb, ts}, time.Duration(seconds)*time.Second, func() bool {
+		for _, k := range strangers.Kinds() {
+			if k != strangers.Readers && k != strangers.Streams && w.crowd.Cut(k) < n {
+				return false
+			}
+		}
+		return true
+	}, "the server to be tired of them")
+	for _, k := range strangers.Kinds() {
+		ts.Logf("%v: %d cut", k, w.crowd.Cut(k))
+	}
+}
+
+// tls FILE|- [-h2] [-silent] METHOD PATH ['Name: value' ...]
+//
+// Is http by TLS, as a client that trusts the authorities in the file, or none of them. -h2 speaks
+// HTTP/2, -silent without having said so by ALPN.
+func tlsRequest(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, len(args) > 2, "tls FILE|- [-h2] [-silent] METHOD PATH ['Name: value' ...]")
+	wants := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost"}
+	if args[0] != "-" && !wants.RootCAs.AppendCertsFromPEM([]byte(ts.ReadFile(args[0]))) {
+		ts.Fatalf("no certificate in %s", args[0])
+	}
+	major, args := httpVersion(args[1:])
+	if args[0] == "-silent" {
+		args = args[1:]
+	} else {
+		wants.NextProtos = []string{map[int]string{1: "http/1.1", 2: "h2"}[major]}
+	}
+	usage(ts, len(args) >= 2, "tls FILE|- [-h2] [-silent] METHOD PATH ['Name: value' ...]")
+	// The transport is told that the URL is plain, and does not choose the protocol itself.
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return (&tls.Dialer{Config: wants}).DialContext(ctx, network, addr)
+	}
+	err := requestBy(ts, &http.Transport{Protocols: only(major), DisableCompression: true, DialContext: dial}, args[0], args[1], args[2:], "")
+	if (err != nil) != neg {
+		ts.Fatalf("the request ended with %v", err)
+	}
+}
