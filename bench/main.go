@@ -40,6 +40,7 @@ func scenarios() []scenario {
 		{"putrecords", putRecords},
 		{"durable", durable},
 		{"startup", startup},
+		{"strangers", crowded},
 	}
 }
 
