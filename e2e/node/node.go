@@ -70,6 +70,12 @@ func Refused(err error, types ...string) bool {
 	return false
 }
 
+// Answered says whether the error is the server's answer; a call without one may have happened.
+func Answered(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r)
+}
+
 // Start starts a server on a free port of 127.0.0.1 and returns when it serves. The caller stops it.
 func Start(cfg server.Config) (*Node, error) {
 	ctx, stop := context.WithCancel(context.Background())
