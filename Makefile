@@ -4,6 +4,8 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 COMMIT   ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 FUZZTIME ?= 10s
+# How long the server with a thousand shards runs in make stress.
+STRESS_FOR ?= 30m
 # Where goroutines meet: the packages that make test runs under the race detector too.
 RACE     := $(wildcard internal/lane internal/coordinator internal/objectstore internal/shardlog internal/journal internal/stream internal/wire internal/metrics internal/server internal/api internal/auth)
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
@@ -27,6 +29,7 @@ fmt: ## format every Go file
 lint: ## the house rules of internal/lint, gofmt among them
 	$(GO) test ./internal/lint
 unit: ## all Go tests in random order, end-to-end and client tests among them
+	@test "$$(id -u)" = 0 && command -v mkfs.ext4 >/dev/null || echo "unit: power cuts and full disks are skipped: mounting a file system takes root and mkfs.ext4"
 	$(GO) test -shuffle=on -timeout 8m ./...
 race: ## tests of the concurrent packages under the race detector (needs a C compiler)
 	@if command -v "$$($(GO) env CC)" >/dev/null; then CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 8m $(RACE:%=./%/...); else echo "race: skipped, no C compiler"; fi
@@ -37,9 +40,11 @@ models: ## refresh the stored AWS service models; the one step that needs the ne
 	$(GO) run ./internal/gen/awsgen models
 fuzz: ## run every fuzz target for FUZZTIME
 	@grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal | sed -E 's|^(.*)/[^/]+:func (Fuzz[A-Za-z0-9_]+).*|\1 \2|' | while read -r dir target; do echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$dir" </dev/null || exit 1; done
-stress: ## the race target, ten times over, and minutes of kills, power cuts and damage
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=10 -timeout 60m $(RACE:%=./%/...)
+stress: ## STRESS_FOR with a thousand shards, minutes of crashes, hundreds of times as many histories, the race target ten times over
+	STRESS_FOR=$(STRESS_FOR) $(GO) test -count=1 -timeout 12h -v ./e2e/stress
 	CRASH_FOR=5m $(GO) test -count=1 -timeout 60m -v ./e2e/crash
+	LANE_SEEDS=50000 HISTORIES=20000 TWINS=500 STREAM_TWINS=500 FAULT_STEP=4 FLIPS=2000 $(GO) test -count=1 -timeout 60m ./internal/lane/disk ./internal/shardlog ./internal/stream ./internal/check
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=10 -timeout 60m $(RACE:%=./%/...)
 bench: build ## benchmarks of the hot paths, then the scenarios of bench/
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 	$(GO) run ./bench
