@@ -119,7 +119,8 @@ var denials = map[string]bool{
 	"IncompleteSignature": true, "IncompleteSignatureException": true,
 	"InvalidSignatureException": true, "SignatureDoesNotMatch": true, "RequestExpired": true,
 	"UnrecognizedClientException": true, "InvalidClientTokenId": true, "InvalidAccessKeyId": true,
-	"ExpiredToken": true, "ExpiredTokenException": true, "OptInRequired": true,
+	"ExpiredToken": true, "ExpiredTokenException": true, "OptInRequired": true, "BadDigest": true,
+	"InvalidIdentityToken": true, "IDPRejectedClaim": true,
 }
 
 // readsOnly says whether an operation changes nothing, which AWS's names tell.
@@ -216,10 +217,13 @@ func resourcesOf(document []byte, e *wire.Event) []audit.Resource {
 	return found
 }
 
-// accountIn returns the account of an ARN, "" if that is not one.
-func accountIn(arn string) string {
+// accountIn returns the account of an ARN, and resourceIn what is in it; "" if that is not one.
+func accountIn(arn string) string  { return partOf(arn, 4) }
+func resourceIn(arn string) string { return partOf(arn, 5) }
+
+func partOf(arn string, i int) string {
 	if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 {
-		return parts[4]
+		return parts[i]
 	}
 	return ""
 }
@@ -239,6 +243,9 @@ func (a *auditor) done(e wire.Event) {
 	}
 	if n, ok := e.Note.(note); ok {
 		event.Parameters, event.Response, event.Resources = n.parameters, n.response, n.resources
+		if len(n.resources) > 0 && n.resources[0].AccountID != "" {
+			event.Account = n.resources[0].AccountID // which need not be the caller's
+		}
 	}
 	a.log.Record(event)
 }
@@ -255,16 +262,38 @@ func messageOf(e wire.Event) string {
 	return audit.Hide(strings.TrimSpace(text), n.hidden)
 }
 
-// identityOf says who called, or who the caller claims to be.
+// identityOf says who called, or who the caller claims to be. CloudTrail has the ids of principals,
+// which ours do not need, and the ARNs.
 func identityOf(e wire.Event) audit.Identity {
 	if e.Account == "" {
-		claimed, err := sigv4.Parse(e.Request)
-		if err != nil {
-			return audit.Unknown("")
-		}
-		return audit.Unknown(claimed.AccessKeyID)
+		return strangerOf(e)
 	}
-	return audit.Identity{Type: "AWSAccount", PrincipalID: e.Account, AccountID: e.Account, AccessKeyID: e.AccessKeyID}
+	id := audit.Identity{Type: "AWSAccount", ARN: e.Principal, AccountID: e.Account, AccessKeyID: e.AccessKeyID}
+	kind, name, _ := strings.Cut(resourceIn(e.Principal), "/")
+	switch kind {
+	case "root":
+		id.Type = "Root"
+	case "user":
+		id.Type, id.UserName = "IAMUser", name[strings.LastIndexByte(name, '/')+1:] // behind its path
+	case "assumed-role":
+		id.Type = "AssumedRole"
+	case "federated-user":
+		id.Type = "FederatedUser"
+	}
+	return id
+}
+
+// strangerOf is a caller without an account: one whose signature was refused, or one whom an identity
+// provider vouches for, in the one call that needs no signature.
+func strangerOf(e wire.Event) audit.Identity {
+	if e.Operation == "AssumeRoleWithWebIdentity" && e.ErrorCode == "" {
+		return audit.Identity{Type: "WebIdentityUser"}
+	}
+	claimed, err := sigv4.Parse(e.Request)
+	if err != nil {
+		return audit.Unknown("")
+	}
+	return audit.Unknown(claimed.AccessKeyID)
 }
 
 // peerOf returns the address at the other end of the connection.

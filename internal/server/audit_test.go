@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headrace/headrace/internal/audit"
 	"github.com/headrace/headrace/internal/config"
 	"github.com/headrace/headrace/internal/testpoll"
+	"github.com/headrace/headrace/internal/wire"
 )
 
 // audited starts a server that writes calls down and returns a function that reads what it wrote, once
@@ -248,6 +251,55 @@ func TestTLSIsWrittenDown(t *testing.T) {
 	if suite, _ := member(events[1], "tlsDetails.cipherSuite").(string); !strings.HasPrefix(suite, "TLS_AES_") && !strings.HasPrefix(suite, "TLS_CHACHA20_") {
 		t.Errorf("the suite of TLS 1.3 is %q", suite)
 	}
+}
+
+// CloudTrail's words for principals.
+func TestIdentities(t *testing.T) {
+	f := func(principal string, want audit.Identity) {
+		t.Helper()
+		want.ARN, want.AccountID, want.AccessKeyID = principal, "111122223333", "AKIA"
+		if got := identityOf(wire.Event{Account: "111122223333", AccessKeyID: "AKIA", Principal: principal}); got != want {
+			t.Errorf("%s: %+v, want %+v", principal, got, want)
+		}
+	}
+	f("", audit.Identity{Type: "AWSAccount"})
+	f("arn:aws:iam::111122223333:root", audit.Identity{Type: "Root"})
+	f("arn:aws:iam::111122223333:user/alice", audit.Identity{Type: "IAMUser", UserName: "alice"})
+	f("arn:aws:iam::111122223333:user/team/a/alice", audit.Identity{Type: "IAMUser", UserName: "alice"})
+	f("arn:aws:sts::111122223333:assumed-role/deployer/ci", audit.Identity{Type: "AssumedRole"})
+	f("arn:aws:sts::111122223333:federated-user/bob", audit.Identity{Type: "FederatedUser"})
+	f("no arn", audit.Identity{Type: "AWSAccount"})
+}
+
+// What the Security Token Service hands out is not written down.
+func TestSessionsAreWrittenDownWithoutTheirSecrets(t *testing.T) {
+	r, read := audited(t, func(c *Config) { c.Access.AnyCredentials = true })
+	c := client(t, "HTTP/1.1")
+	form := "Action=AssumeRole&Version=2011-06-15&RoleArn=arn:aws:iam::111122223333:role/deployer&RoleSessionName=ci"
+	req := r.request("", strings.NewReader(form))
+	req.Header.Del("X-Amz-Target")
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Authorization", strings.Replace(req.Header.Get("Authorization"), "/kinesis/", "/sts/", 1))
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("%d %s, %v", resp.StatusCode, answer, err)
+	}
+	between := func(tag string) string {
+		_, rest, _ := strings.Cut(string(answer), "<"+tag+">")
+		value, _, _ := strings.Cut(rest, "</"+tag+">")
+		return strings.TrimSpace(value)
+	}
+	events := read("calls", 1)
+	if events[0]["eventName"] != "AssumeRole" || events[0]["eventSource"] != "sts.amazonaws.com" || member(events[0], "requestParameters.roleSessionName") != "ci" ||
+		member(events[0], "responseElements.credentials.accessKeyId") != between("AccessKeyId") {
+		t.Errorf("got %v", events)
+	}
+	noSecrets(t, events, between("SecretAccessKey"), between("SessionToken"))
 }
 
 func TestSuiteNames(t *testing.T) {

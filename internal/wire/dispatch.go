@@ -146,7 +146,7 @@ func (x *exchange) authenticate() error {
 	if err != nil {
 		return err
 	}
-	x.event.Account, x.event.Region, x.event.AccessKeyID = id.Account, id.Region, id.AccessKeyID
+	x.event.Account, x.event.Region, x.event.AccessKeyID, x.event.Principal = id.Account, id.Region, id.AccessKeyID, id.Principal
 	x.call.Account, x.call.Region = id.Account, id.Region
 	x.call.AccessKeyID, x.call.SessionToken = id.AccessKeyID, id.SessionToken
 	if x.h.cfg.Allow != nil && !x.h.cfg.Allow(id) {

@@ -181,7 +181,8 @@ type Event struct {
 	// model has them: what clients invent never becomes a metric's label.
 	Service, Operation string
 	// Account and Region are the caller's, and AccessKeyID is its key; empty unless authenticated.
-	Account, Region, AccessKeyID string
+	// Principal is who the caller is, as an ARN; empty as well when nobody looked that up.
+	Account, Region, AccessKeyID, Principal string
 	// Status is the HTTP status. ErrorCode is the AWS error code, empty on success, and ErrorMessage
 	// the text that the client got with it.
 	Status                  int
