@@ -87,16 +87,31 @@ func appendDecimal(dst []byte, n [3]uint64) []byte {
 	for {
 		var rem uint64
 		for i := range n {
-			n[i], rem = bits.Div64(rem, n[i], chunk)
+			if rem == 0 && n[i] < chunk { // spares most of the divisions, which cost the most here
+				n[i], rem = 0, n[i]
+			} else {
+				n[i], rem = bits.Div64(rem, n[i], chunk)
+			}
 		}
 		last := n == [3]uint64{}
-		for digits := 0; digits < 19 && (rem > 0 || !last); digits++ {
+		end := at - 19 // where the chunk begins that this one is the lower part of
+		for rem >= 10 {
+			q := rem / 100
+			pair := (rem - q*100) * 2
+			at -= 2
+			buf[at], buf[at+1] = twoDigits[pair], twoDigits[pair+1]
+			rem = q
+		}
+		if rem > 0 {
 			at--
-			buf[at] = byte('0' + rem%10)
-			rem /= 10
+			buf[at] = byte('0' + rem)
 		}
 		if last {
 			break
+		}
+		for at > end {
+			at--
+			buf[at] = '0'
 		}
 	}
 	if at == len(buf) {
@@ -105,3 +120,15 @@ func appendDecimal(dst []byte, n [3]uint64) []byte {
 	}
 	return append(dst, buf[at:]...)
 }
+
+// twoDigits are the numbers below 100.
+const twoDigits = "00010203040506070809" +
+	"10111213141516171819" +
+	"20212223242526272829" +
+	"30313233343536373839" +
+	"40414243444546474849" +
+	"50515253545556575859" +
+	"60616263646566676869" +
+	"70717273747576777879" +
+	"80818283848586878889" +
+	"90919293949596979899"

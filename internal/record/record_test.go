@@ -109,3 +109,48 @@ func TestNoAllocations(t *testing.T) {
 		}
 	}
 }
+
+// TestDecimal compares numbers of every length, and those around powers of ten and of two, with
+// math/big.
+func TestDecimal(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	f := func(n *big.Int) {
+		t.Helper()
+		if n.Sign() < 0 || n.BitLen() > 192 {
+			return
+		}
+		var limbs [3]uint64
+		rest := new(big.Int).Set(n)
+		for i := len(limbs) - 1; i >= 0; i-- {
+			limbs[i] = new(big.Int).And(rest, new(big.Int).SetUint64(^uint64(0))).Uint64()
+			rest.Rsh(rest, 64)
+		}
+		if got, want := string(appendDecimal([]byte("x"), limbs)), "x"+n.String(); got != want {
+			t.Fatalf("appendDecimal(%x) = %s; want %s", limbs, got, want)
+		}
+	}
+	for base, one := range map[int64]*big.Int{2: big.NewInt(1), 10: big.NewInt(1)} {
+		for n := one; n.BitLen() <= 192; n = new(big.Int).Mul(n, big.NewInt(base)) {
+			for off := int64(-2); off <= 2; off++ {
+				f(new(big.Int).Add(n, big.NewInt(off)))
+			}
+			f(new(big.Int).Mul(n, big.NewInt(9)))
+		}
+	}
+	for range 10_000 {
+		n := new(big.Int)
+		for range 3 {
+			n.Lsh(n, 64).Add(n, new(big.Int).SetUint64(rng.Uint64()))
+		}
+		f(n.Rsh(n, uint(rng.UintN(192))))
+	}
+}
+
+func BenchmarkSequenceNumber(b *testing.B) {
+	s, buf := SequenceNumber{Created: 1542776258, Index: 7_000_000, Time: 1545084650, Shard: 6}, make([]byte, 0, 64)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Index++
+		buf = s.Append(buf[:0])
+	}
+}
