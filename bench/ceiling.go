@@ -7,17 +7,23 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
 	"sync"
 )
 
 // serveCeiling runs the bare server: net/http, the body read into a reused buffer and, with
 // -hash, its SHA-256 taken as a signature check would; with -wal, as many bytes as the body's records
-// have are durable before it answers. It prints its address and serves until it is killed.
+// have are durable before it answers; with -files, a GET is answered with a file. It prints its
+// address and serves until it is killed.
 func serveCeiling(args []string) error {
 	flags := flag.NewFlagSet("ceiling", flag.ContinueOnError)
 	hash := flags.Bool("hash", false, "hash every body")
 	dir := flags.String("wal", "", "directory to make as many bytes as the records have durable in")
 	payload := flags.Int("payload", 0, "bytes of records in a body")
+	files := flags.String("files", "", "directory to answer GETs from")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -35,6 +41,10 @@ func serveCeiling(args []string) error {
 	fmt.Println(listener.Addr())
 	answer := []byte(`{"FailedRecordCount":0,"SequenceNumber":""}`)
 	return http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if *files != "" {
+			sendFile(w, filepath.Join(*files, filepath.FromSlash(path.Clean(r.URL.Path))))
+			return
+		}
 		buf := buffers.Get().(*[]byte)
 		defer buffers.Put(buf)
 		if int64(cap(*buf)) < r.ContentLength {
@@ -57,4 +67,22 @@ func serveCeiling(args []string) error {
 		}
 		_, _ = w.Write(answer)
 	}))
+}
+
+// sendFile is the least that gets a file's bytes to a client: the kernel sends them.
+func sendFile(w http.ResponseWriter, name string) {
+	f, err := os.Open(name)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
+	_, _ = io.Copy(w, f) // an error is the client's to notice
 }

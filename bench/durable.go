@@ -6,56 +6,188 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 )
 
-// durable compares puts that are on the disk before they are answered with a bare server that makes
-// as many bytes durable: O_DIRECT writes of groups into a file written before, one fdatasync each.
-func durable(ctx context.Context, o options) error {
-	dir, err := os.MkdirTemp(o.dir, "headrace-bench")
-	if err != nil {
-		return err
+// ceilings starts the bare servers that make as many bytes durable as a request's records have:
+// O_DIRECT writes of groups into a file written before, one fdatasync each. One of them hashes bodies.
+func (o options) ceilings(ctx context.Context, dir string, records int) (plain, hashing *target, err error) {
+	for i, kind := range []struct {
+		name string
+		into **target
+		args []string
+	}{
+		{"bare net/http: reads, writes, syncs", &plain, nil},
+		{"bare net/http: reads, hashes, writes, syncs", &hashing, []string{"-hash"}},
+	} {
+		place := filepath.Join(dir, fmt.Sprint("ceiling", i))
+		if err := os.MkdirAll(place, 0o700); err != nil {
+			return nil, nil, err
+		}
+		p, err := startCeiling(ctx, o.self, append(kind.args, "-wal", place, "-payload", strconv.Itoa(records*recordBytes))...)
+		if err != nil {
+			return plain, nil, err
+		}
+		*kind.into = &target{name: kind.name, process: p}
 	}
-	defer os.RemoveAll(dir)
+	return plain, hashing, nil
+}
+
+// durable compares puts that are on the disk before they are answered with a bare server that makes
+// as many bytes durable.
+func durable(ctx context.Context, o options) error {
 	for _, c := range []struct {
 		records, conns int
-	}{{500, o.conns}, {100, o.conns}, {1, 64}} {
-		if err := durableCase(ctx, o, filepath.Join(dir, fmt.Sprint(c.records)), c.records, c.conns); err != nil {
+		what           string
+	}{
+		{500, o.conns, "PutRecords 500x1 KiB"},
+		{100, o.conns, "PutRecords 100x1 KiB"},
+		{1, 64, "PutRecord 1 KiB, 64 connections"},
+	} {
+		if err := durableCase(ctx, o, c.records, c.conns, c.what); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func durableCase(ctx context.Context, o options, dir string, records, conns int) error {
-	payload := strconv.Itoa(records * recordBytes)
-	var ceilings []*measured
-	for _, kind := range []struct {
-		name string
-		args []string
-	}{
-		{"bare net/http, reads, hashes, writes, syncs", []string{"-hash"}},
-		{"bare net/http, reads, writes, syncs", nil},
-	} {
-		place := filepath.Join(dir, fmt.Sprint("ceiling", len(ceilings)))
-		if err := os.MkdirAll(place, 0o700); err != nil {
+func durableCase(ctx context.Context, o options, records, conns int, what string) error {
+	dir, done, err := o.tempDir()
+	if err != nil {
+		return err
+	}
+	defer done()
+	plain, hashing, err := o.ceilings(ctx, dir, records)
+	if err != nil {
+		return err
+	}
+	defer plain.process.stop()
+	defer hashing.process.stop()
+	p, err := o.startServe(ctx, filepath.Join(dir, "data"), o.walFor(records)...)
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	under := &target{name: "headrace serve (verifies no signature: no hash)", process: p, shards: benchShards}
+	c := comparison{title: "Durable", records: records, conns: conns, targets: []*target{under, plain, hashing}}
+	if err := c.run(ctx, o); err != nil {
+		return err
+	}
+	o.report.ratio(what+", to the ceiling, no hash in either", under.ratio(plain), 0.6, "%.2f")
+	o.report.skip(what+", to the ceiling, hash in both", fmt.Sprintf("no signature is verified, so no body is hashed; to one that hashes: %.2f", under.ratio(hashing)))
+	if records == 1 {
+		o.report.limit(what+", p99 to the ceiling's", median(under.slowest)/median(plain.slowest), 2, "%.2f")
+	}
+	return nil
+}
+
+// walFor keeps the log of a slow case small: a flush begins when half of it is full, and a measurement
+// must see some.
+func (o options) walFor(records int) []string {
+	switch {
+	case records == 1:
+		return []string{"--wal-size", "128MiB"}
+	case o.duration < 10*time.Second:
+		return []string{"--wal-size", "512MiB"}
+	}
+	return nil
+}
+
+// openLoop sends puts at a third of the rate that the ceiling manages, whatever becomes of them.
+func openLoop(ctx context.Context, o options) error {
+	for _, records := range []int{100, 500} {
+		if err := openCase(ctx, o, records); err != nil {
 			return err
 		}
-		p, err := startCeiling(ctx, o.self, append(kind.args, "-wal", place, "-payload", payload)...)
+	}
+	return nil
+}
+
+func openCase(ctx context.Context, o options, records int) error {
+	dir, done, err := o.tempDir()
+	if err != nil {
+		return err
+	}
+	defer done()
+	plain, hashing, err := o.ceilings(ctx, dir, records)
+	if err != nil {
+		return err
+	}
+	hashing.process.stop()
+	defer plain.process.stop()
+	p, err := o.startServe(ctx, filepath.Join(dir, "data"), o.walFor(records)...)
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	requests := putRequests(4, records)
+	under := &target{process: p, shards: benchShards}
+	if err := under.round(ctx, o, requests, o.conns, false); err != nil {
+		return err
+	}
+	var ours, theirs, rates []float64
+	for range o.rounds {
+		most, err := runLoad(ctx, plain.process.addr, requests, o.conns, min(o.duration, 10*time.Second))
+		if err != nil {
+			return err
+		}
+		rate := most.perSecond() / 3
+		bare, err := runOpen(ctx, plain.process.addr, requests, rate, 64, min(o.duration, 10*time.Second))
+		if err != nil {
+			return err
+		}
+		if err := freshStream(ctx, p.addr, benchShards); err != nil {
+			return err
+		}
+		got, err := runOpen(ctx, p.addr, requests, rate, 64, o.duration)
+		if err != nil {
+			return err
+		}
+		rates, ours, theirs = append(rates, rate), append(ours, got.millis(.99)), append(theirs, bare.millis(.99))
+		if err := p.settle(ctx); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(o.out, "\nOpen loop: puts of %dx%d B at a third of the ceiling's rate (medians)\n", records, recordBytes)
+	fmt.Fprintf(o.out, "  %.0f requests a second, %.0f MB/s: p99 %.1f ms; of the ceiling at the same rate %.1f ms\n",
+		median(rates), median(rates)*float64(records*recordBytes)/1e6, median(ours), median(theirs))
+	o.report.limit(fmt.Sprintf("PutRecords %dx1 KiB at a third of the ceiling's rate, p99", records), median(ours), 5, "%.1f ms")
+	return nil
+}
+
+// shards compares streams of many shards with one of 8. Each has a server of its own, whose memory is
+// looked at before anything is put.
+func shards(ctx context.Context, o options) error {
+	dir, done, err := o.tempDir()
+	if err != nil {
+		return err
+	}
+	defer done()
+	c := comparison{title: "Many shards", records: 500, conns: o.conns}
+	for _, n := range []int{benchShards, 1000, 10_000} {
+		p, err := o.startServe(ctx, filepath.Join(dir, fmt.Sprint(n)), append(o.walFor(500), "--limits-shards", "20000")...)
 		if err != nil {
 			return err
 		}
 		defer p.stop()
-		ceilings = append(ceilings, &measured{name: kind.name, process: p})
+		if err := createStream(ctx, p.addr, n); err != nil {
+			return err
+		}
+		if n == 10_000 {
+			pause(ctx, 3*time.Second)
+			idle, err := p.rss()
+			if err != nil {
+				return err
+			}
+			o.report.limit("idle memory with 10,000 shards", float64(idle)/(1<<20), 300, "%.0f MiB")
+		}
+		c.targets = append(c.targets, &target{name: fmt.Sprintf("headrace serve, %d shards", n), process: p, shards: n})
 	}
-	under, err := startHeadrace(ctx, o.headrace, "serve", "--data", filepath.Join(dir, "data"), "--memory", "2GiB")
-	if err != nil {
+	if err := c.run(ctx, o); err != nil {
 		return err
 	}
-	defer under.stop()
-	c := comparison{
-		title: "durable", records: records, conns: conns,
-		headrace: &measured{name: "headrace serve (verifies no signature: no hash)", process: under},
-		ceilings: ceilings, wanted: "at least 0.60 to the server that does not hash either",
+	for _, t := range c.targets[1:] {
+		o.report.ratio(fmt.Sprintf("PutRecords 500x1 KiB on %d shards, to 8", t.shards), t.ratio(c.targets[0]), 0.8, "%.2f")
 	}
-	return c.run(ctx, o)
+	return nil
 }

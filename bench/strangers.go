@@ -26,7 +26,7 @@ func crowded(ctx context.Context, o options) error {
 		return err
 	}
 	defer under.stop()
-	if err := freshStream(ctx, under.addr); err != nil {
+	if err := freshStream(ctx, under.addr, benchShards); err != nil {
 		return err
 	}
 	answer, err := largeAnswer(ctx, under.addr)
@@ -47,7 +47,9 @@ func crowded(ctx context.Context, o options) error {
 	for range o.rounds {
 		measure := func(to *[]float64) error {
 			got, err := runLoad(ctx, under.addr, requests, 1, o.duration)
-			*to = append(*to, float64(got.p99.Microseconds())/1000)
+			if err == nil {
+				*to = append(*to, got.millis(0.99))
+			}
 			return err
 		}
 		if err := measure(&alone); err != nil {
@@ -56,7 +58,7 @@ func crowded(ctx context.Context, o options) error {
 		if err := withCrowd(ctx, under.addr, answer, func() error { return measure(&beside) }); err != nil {
 			return err
 		}
-		if err := freshStream(ctx, under.addr); err != nil { // else memory is full before long
+		if err := freshStream(ctx, under.addr, benchShards); err != nil { // else memory is full before long
 			return err
 		}
 	}
