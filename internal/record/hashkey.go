@@ -81,7 +81,6 @@ func (h HashKey) String() string { return string(h.Append(nil)) }
 
 // appendDecimal appends the decimal form of the 192-bit number n (most significant limb first).
 func appendDecimal(dst []byte, n [3]uint64) []byte {
-	const chunk = 1e19 // the largest power of ten below 2^64
 	var buf [60]byte
 	at := len(buf)
 	for {

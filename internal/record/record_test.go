@@ -146,11 +146,71 @@ func TestDecimal(t *testing.T) {
 	}
 }
 
+// TestNumbering compares runs of numbers with math/big, and with what ParseSequenceNumber reads.
+func TestNumbering(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	var n Numbering
+	f := func(s SequenceNumber) {
+		t.Helper()
+		want := new(big.Int)
+		for _, limb := range s.limbs() {
+			want.Lsh(want, 64).Add(want, new(big.Int).SetUint64(limb))
+		}
+		if got := string(n.Append(nil, s)); got != want.String() {
+			t.Fatalf("Append(%+v) = %s; want %s", s, got, want)
+		}
+		if got := s.String(); got != want.String() {
+			t.Fatalf("%+v.String() = %s; want %s", s, got, want)
+		}
+		if back, err := ParseSequenceNumber(want.String()); err != nil || back != s {
+			t.Fatalf("ParseSequenceNumber(%s) = %+v, %v; want %+v", want, back, err, s)
+		}
+	}
+	for range 200 {
+		s := SequenceNumber{Created: rng.Int64N(1 << 36), Time: rng.Int64N(1 << 36), Shard: rng.Int32(), Index: Index(rng.Int64N(int64(MaxIndex)-1000) >> rng.UintN(62))}
+		for range 300 { // the low part carries every few numbers
+			f(s)
+			s.Index++
+		}
+		s.Time++
+		f(s)
+	}
+	// The middle part carries into the highest digits once in some 8e13 numbers: go there.
+	s, carried := SequenceNumber{Created: 1542776258, Time: 1545084650, Shard: 6}, false
+	for far := uint64(11); far > 10; s.Index += Index(far) {
+		n.set(s)
+		far = (chunk - n.mid) / (indexMid + 1)
+	}
+	for range 30 {
+		before := string(n.text[:18])
+		f(s)
+		carried = carried || string(n.text[:18]) != before
+		s.Index++
+	}
+	if !carried {
+		t.Error("no number reached the highest digits")
+	}
+	f(SequenceNumber{})
+	f(SequenceNumber{Index: 1})
+	f(SequenceNumber{Created: 1<<36 - 1, Time: 1<<36 - 1, Shard: 1<<31 - 1, Index: MaxIndex})
+	f(SequenceNumber{Created: 1<<36 - 1, Time: 1<<36 - 1, Shard: 1<<31 - 1, Index: MaxIndex + 1})
+}
+
 func BenchmarkSequenceNumber(b *testing.B) {
 	s, buf := SequenceNumber{Created: 1542776258, Index: 7_000_000, Time: 1545084650, Shard: 6}, make([]byte, 0, 64)
-	b.ReportAllocs()
-	for b.Loop() {
-		s.Index++
-		buf = s.Append(buf[:0])
-	}
+	b.Run("any", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			s.Index++
+			buf = s.Append(buf[:0])
+		}
+	})
+	b.Run("next", func(b *testing.B) {
+		var n Numbering
+		b.ReportAllocs()
+		for b.Loop() {
+			s.Index++
+			buf = n.Append(buf[:0], s)
+		}
+	})
 }

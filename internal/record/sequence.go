@@ -54,10 +54,82 @@ func (s SequenceNumber) limbs() [3]uint64 {
 }
 
 // Append appends the decimal form to dst without allocating beyond it.
-func (s SequenceNumber) Append(dst []byte) []byte { return appendDecimal(dst, s.limbs()) }
+func (s SequenceNumber) Append(dst []byte) []byte {
+	var n Numbering
+	return n.Append(dst, s)
+}
 
 // String returns the decimal form.
 func (s SequenceNumber) String() string { return string(s.Append(nil)) }
+
+// Numbering writes sequence numbers in decimal, one after the other. Those that follow each other in
+// a shard take it half the time of others: one more is 2^80 more, which leaves most digits alone. The
+// zero value is ready for use.
+type Numbering struct {
+	last SequenceNumber // 0 before the first
+	// The number is (high·10^19 + mid)·10^19 + low, and text its digits.
+	mid, low uint64
+	text     [SequenceDigits]byte
+}
+
+const (
+	// chunk is the largest power of ten below 2^64.
+	chunk = 10_000_000_000_000_000_000
+	// One more in Index is indexMid·chunk + indexLow = 2^80 more.
+	indexMid, indexLow = 1 << 80 / chunk, 1 << 80 % chunk
+)
+
+// Append appends the decimal form of s to dst.
+func (n *Numbering) Append(dst []byte, s SequenceNumber) []byte {
+	next := n.last
+	next.Index++
+	if s != next || n.last == (SequenceNumber{}) || !n.step() {
+		n.set(s)
+	}
+	n.last = s
+	return append(dst, n.text[:]...)
+}
+
+// step adds one to the index, and reports false if that reaches the highest digits.
+func (n *Numbering) step() bool {
+	low, mid := n.low+indexLow, n.mid+indexMid // neither overflows: both sums are below 2^64
+	if low >= chunk {
+		low, mid = low-chunk, mid+1
+	}
+	if mid >= chunk {
+		return false
+	}
+	n.low, n.mid = low, mid
+	putDigits(n.text[37:], n.low)
+	putDigits(n.text[18:37], n.mid)
+	return true
+}
+
+func (n *Numbering) set(s SequenceNumber) {
+	l := s.limbs() // the first is below chunk, and so is the quotient's
+	l[1], n.low = bits.Div64(l[0], l[1], chunk)
+	l[2], n.low = bits.Div64(n.low, l[2], chunk)
+	var high uint64
+	high, n.mid = bits.Div64(l[1], l[2], chunk)
+	putDigits(n.text[37:], n.low)
+	putDigits(n.text[18:37], n.mid)
+	putDigits(n.text[:18], high)
+}
+
+// putDigits writes the last digits of v, as many as dst has room for.
+func putDigits(dst []byte, v uint64) {
+	at := len(dst)
+	for at >= 2 {
+		q := v / 100
+		pair := (v - q*100) * 2
+		at -= 2
+		dst[at], dst[at+1] = twoDigits[pair], twoDigits[pair+1]
+		v = q
+	}
+	if at == 1 {
+		dst[0] = byte('0' + v)
+	}
+}
 
 // Compare orders sequence numbers as the numbers they stand for.
 func (s SequenceNumber) Compare(o SequenceNumber) int {

@@ -21,6 +21,8 @@ type getBuffers struct {
 	service *Service
 	records *stream.Records
 	digits  []byte // of the page's sequence numbers, one after the other
+	// numbering writes them.
+	numbering record.Numbering
 	// done is release bound once, so that a call does not allocate it.
 	done func()
 }
@@ -80,7 +82,7 @@ func (b *getBuffers) fill(out *kinesis.GetRecordsOutput) (size int) {
 	page := b.records.Page.Records
 	b.digits = b.digits[:0]
 	for i := range page {
-		b.digits = b.records.Sequence(i).Append(b.digits)
+		b.digits = b.numbering.Append(b.digits, b.records.Sequence(i))
 	}
 	numbers := string(b.digits) // one string for all: each record's is a part of it
 	for i := range page {
