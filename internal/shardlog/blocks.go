@@ -141,6 +141,20 @@ func damaged(key string, offset int64, what string) error {
 
 // readRange reads n bytes of an object from offset into dst, grown if need be.
 func readRange(ctx context.Context, bucket objectstore.Bucket, key string, offset, n int64, dst []byte) ([]byte, error) {
+	body, err := openRange(ctx, bucket, key, offset, n)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	if int64(cap(dst)) < n {
+		dst = make([]byte, n)
+	}
+	dst = dst[:n]
+	return dst, readFull(body, key, offset, dst)
+}
+
+// openRange opens n bytes of an object.
+func openRange(ctx context.Context, bucket objectstore.Bucket, key string, offset, n int64) (io.ReadCloser, error) {
 	body, err := bucket.Get(ctx, key, offset, n)
 	if errors.Is(err, objectstore.ErrRange) {
 		return nil, damaged(key, offset, "the object is too short")
@@ -148,19 +162,19 @@ func readRange(ctx context.Context, bucket objectstore.Bucket, key string, offse
 	if err != nil {
 		return nil, fmt.Errorf("read object %s: %w", key, err)
 	}
-	defer body.Close()
-	if int64(cap(dst)) < n {
-		dst = make([]byte, n)
-	}
-	dst = dst[:n]
-	_, err = io.ReadFull(body, dst)
+	return body, nil
+}
+
+// readFull reads the next bytes of an object, which stand at offset.
+func readFull(body io.Reader, key string, offset int64, dst []byte) error {
+	_, err := io.ReadFull(body, dst)
 	switch {
 	case err == io.EOF, err == io.ErrUnexpectedEOF:
-		return nil, damaged(key, offset, "the object is too short")
+		return damaged(key, offset, "the object is too short")
 	case err != nil:
-		return nil, fmt.Errorf("read object %s: %w", key, err)
+		return fmt.Errorf("read object %s: %w", key, err)
 	}
-	return dst, nil
+	return nil
 }
 
 // footer returns a file's footer, from memory if it was used lately.
@@ -229,11 +243,31 @@ func (b *blocks) forget(f *file) {
 	}
 }
 
-// ahead is stored bytes of consecutive blocks of one file, fetched at once.
+// ahead is stored bytes of consecutive blocks of one file, asked for at once and read a block at a
+// time: what is checked and decoded as it comes is still in the processor's cache.
 type ahead struct {
 	buf    *buffer
+	body   io.ReadCloser
+	key    string
 	from   int64
 	length int64
+	// kept says that a page's records stand in buf: in blocks that are not compressed.
+	kept bool
+	none []byte // room that such blocks do not need
+}
+
+// leave ends the fetch and gives the buffer back, or to the page if that reads from it.
+func (b *blocks) leave(p *page, a *ahead) {
+	if a.buf == nil {
+		return
+	}
+	_ = a.body.Close() // all that was wanted of it was read
+	if a.kept {
+		p.fetched = append(p.fetched, a.buf)
+	} else {
+		giveBuffer(&b.fetched, a.buf)
+	}
+	*a = ahead{}
 }
 
 // fill adds the records of sp from p.Next on to the page, as far as the limit allows.
@@ -248,11 +282,7 @@ func (b *blocks) fill(ctx context.Context, p *page, sp span, limit Limit) error 
 		return err
 	}
 	var a ahead
-	defer func() {
-		if a.buf != nil {
-			giveBuffer(&b.fetched, a.buf)
-		}
-	}()
+	defer func() { b.leave(p, &a) }()
 	_, end := m.Pieces()
 	for i := footer.SeekIndex(m, p.Next); i < end && !p.full; i++ {
 		pc := footer.Piece(i)
@@ -262,6 +292,7 @@ func (b *blocks) fill(ctx context.Context, p *page, sp span, limit Limit) error 
 		}
 		ref := footer.Block(pc.Block)
 		if ref.Offset < a.from || ref.Offset+int64(ref.Length) > a.from+a.length {
+			b.leave(p, &a)
 			if err := b.fetch(ctx, &a, f, a.plan(footer, m, i, p, limit)); err != nil {
 				return err
 			}
@@ -295,32 +326,51 @@ func (a *ahead) plan(footer *block.Footer, m *block.Member, i int, p *page, limi
 	return at
 }
 
+// fetch begins to fetch the bytes at the given place.
 func (b *blocks) fetch(ctx context.Context, a *ahead, f *file, at block.Ref) (err error) {
-	if a.buf == nil {
-		a.buf = takeBuffer(&b.fetched)
-	}
-	a.length = 0
-	stored, err := readRange(ctx, b.bucket, f.key, at.Offset, int64(at.Length), a.buf.b)
+	body, err := openRange(ctx, b.bucket, f.key, at.Offset, int64(at.Length))
 	if err != nil {
 		return err
 	}
-	a.buf.b, a.from, a.length = stored, at.Offset, int64(at.Length)
+	*a = ahead{buf: takeBuffer(&b.fetched), body: body, key: f.key, from: at.Offset, length: int64(at.Length)}
+	if cap(a.buf.b) < int(at.Length) {
+		a.buf.b = make([]byte, at.Length)
+	}
+	a.buf.b = a.buf.b[:0]
 	return nil
 }
 
-func (a *ahead) block(ref block.Ref) []byte {
-	return a.buf.b[ref.Offset-a.from:][:ref.Length]
+// block returns a block's stored bytes. Blocks are asked for in order.
+func (a *ahead) block(ref block.Ref) ([]byte, error) {
+	begin := int(ref.Offset - a.from)
+	end := begin + int(ref.Length)
+	if have := len(a.buf.b); end > have {
+		if err := readFull(a.body, a.key, a.from+int64(have), a.buf.b[have:end]); err != nil {
+			return nil, err
+		}
+		a.buf.b = a.buf.b[:end]
+	}
+	return a.buf.b[begin:end], nil
 }
 
-// fillPiece adds the records of one piece. The page keeps the decompressed block.
+// fillPiece adds the records of one piece. The page keeps the block, as it was fetched or decompressed.
 func (b *blocks) fillPiece(p *page, a *ahead, f *file, m *block.Member, pc block.Piece, ref block.Ref, limit Limit) error {
-	buf := takeBuffer(&b.buffers)
-	p.blocks = append(p.blocks, buf)
-	raw, err := block.Decode(f.key, ref, a.block(ref), buf.b)
+	stored, err := a.block(ref)
+	if err != nil {
+		return err
+	}
+	room := &a.none
+	if block.Compressed(stored) {
+		buf := takeBuffer(&b.buffers)
+		p.blocks = append(p.blocks, buf)
+		room = &buf.b
+	} else {
+		a.kept = true
+	}
+	raw, err := block.Decode(f.key, ref, stored, room)
 	if err != nil {
 		return corrupt(err)
 	}
-	buf.b = raw
 	runs, err := block.Section(f.key, ref, raw, m, pc)
 	if err != nil {
 		return corrupt(err)
@@ -394,13 +444,17 @@ func (b *blocks) horizon(ctx context.Context, sp span, t record.Millis) (*horizo
 		return nil, err
 	}
 	defer giveBuffer(&b.fetched, a.buf)
-	buf := takeBuffer(&b.buffers)
-	defer giveBuffer(&b.buffers, buf)
-	raw, err := block.Decode(f.key, ref, a.block(ref), buf.b)
+	defer a.body.Close()
+	stored, err := a.block(ref)
+	if err != nil {
+		return nil, err
+	}
+	room := takeBuffer(&b.buffers)
+	defer giveBuffer(&b.buffers, room)
+	raw, err := block.Decode(f.key, ref, stored, &room.b)
 	if err != nil {
 		return nil, corrupt(err)
 	}
-	buf.b = raw
 	runs, err := block.Section(f.key, ref, raw, m, pc)
 	if err != nil {
 		return nil, corrupt(err)

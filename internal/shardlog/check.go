@@ -284,6 +284,7 @@ type checkedFile struct {
 	footer      *block.Footer
 	block       int // in raw, -1 before the first
 	stored, raw []byte
+	room        []byte
 }
 
 // decodeTo reads and decodes the blocks up to block n.
@@ -294,7 +295,7 @@ func (f *checkedFile) decodeTo(ctx context.Context, n int) (err error) {
 		if f.stored, err = readRange(ctx, f.c.cfg.Bucket, f.key, ref.Offset, int64(ref.Length), f.stored); err != nil {
 			return err
 		}
-		if f.raw, err = block.Decode(f.key, ref, f.stored, f.raw); err != nil {
+		if f.raw, err = block.Decode(f.key, ref, f.stored, &f.room); err != nil {
 			return err
 		}
 	}

@@ -112,7 +112,8 @@ type input struct {
 	footer *block.Footer
 	block  int
 	stored []byte
-	raw    []byte
+	raw    []byte // a part of stored, or in room
+	room   []byte
 }
 
 // wanted is a member that a shard wants from an index on.
@@ -173,7 +174,7 @@ func (fs *fileSource) open(ctx context.Context, it *wanted) (err error) {
 		if err != nil {
 			return err
 		}
-		if it.raw, err = block.Decode(it.file.key, ref, it.stored, it.raw); err != nil {
+		if it.raw, err = block.Decode(it.file.key, ref, it.stored, &it.room); err != nil {
 			return corrupt(err)
 		}
 		it.block = p.Block

@@ -18,9 +18,10 @@ const maxPooledRecords = 16 << 10
 type page struct {
 	Page
 	refs []ref
-	// blocks are the decompressed blocks that records alias, bytes the size of the records.
-	blocks []*buffer
-	bytes  int
+	// blocks are the decompressed blocks that records alias, fetched those that were not compressed;
+	// bytes is the size of the records.
+	blocks, fetched []*buffer
+	bytes           int
 	// full says that the limit is reached and NextArrival known.
 	full bool
 }
@@ -44,8 +45,12 @@ func (s *Store) recyclePage(p *page) {
 	for _, b := range p.blocks {
 		giveBuffer(&s.blocks.buffers, b)
 	}
+	for _, b := range p.fetched {
+		giveBuffer(&s.blocks.fetched, b)
+	}
 	clear(p.blocks)
-	p.blocks, p.bytes, p.full = p.blocks[:0], 0, false
+	clear(p.fetched)
+	p.blocks, p.fetched, p.bytes, p.full = p.blocks[:0], p.fetched[:0], 0, false
 	p.Page = Page{Records: p.Records[:0], release: p.release}
 	p.refs = p.refs[:0]
 	s.pages.Put(p)

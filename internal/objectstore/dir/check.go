@@ -86,7 +86,7 @@ func (c *Checked) object(ctx context.Context, name, key string) (objectstore.Inf
 	for err == nil {
 		if err = ctx.Err(); err == nil {
 			r.data = nil // it has been looked at; nobody wants it
-			err = r.advance()
+			_, err = r.advance(nil)
 		}
 	}
 	at := headerBytes(key) + r.number*strideBytes

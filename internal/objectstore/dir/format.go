@@ -87,14 +87,31 @@ func appendChecksum(block []byte, number int64) []byte {
 	return binary.LittleEndian.AppendUint32(block, checksum(number, block))
 }
 
-// verify returns the bytes of a block read with its checksum, or an error if they are not what was
-// written there.
-func verify(stored []byte, number int64) ([]byte, error) {
+// verify returns an error if a block read with its checksum is not what was written there.
+func verify(stored []byte, number int64) error {
 	data := stored[:len(stored)-checksumBytes]
-	if checksum(number, data) != binary.LittleEndian.Uint32(stored[len(data):]) {
-		return nil, fmt.Errorf("%w: wrong checksum of block %d", objectstore.ErrCorrupt, number)
+	return compare(checksum(number, data), stored, number)
+}
+
+// copyVerified is verify that copies the block to dst, a piece at a time so that the bytes are looked at
+// once. After an error dst holds anything.
+func copyVerified(dst, stored []byte, number int64) error {
+	const piece = 16 << 10
+	data := stored[:len(stored)-checksumBytes]
+	sum := uint32(number)
+	for len(data) > 0 {
+		n := copy(dst[:min(piece, len(data))], data)
+		sum = crc32.Update(sum, castagnoli, dst[:n])
+		dst, data = dst[n:], data[n:]
 	}
-	return data, nil
+	return compare(sum, stored, number)
+}
+
+func compare(sum uint32, stored []byte, number int64) error {
+	if sum != binary.LittleEndian.Uint32(stored[len(stored)-checksumBytes:]) {
+		return fmt.Errorf("%w: wrong checksum of block %d", objectstore.ErrCorrupt, number)
+	}
+	return nil
 }
 
 // checksum is CRC-32C with a start value, so that a block in another's place is damage too.

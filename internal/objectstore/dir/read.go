@@ -67,11 +67,13 @@ type body struct {
 // Read implements io.Reader.
 func (r *body) Read(p []byte) (int, error) {
 	for len(r.data) == 0 {
-		if r.err == nil {
-			r.err = r.advance()
+		n, err := 0, r.err
+		if err == nil {
+			n, err = r.advance(p)
+			r.err = err
 		}
-		if r.err != nil {
-			return 0, r.err
+		if n > 0 || err != nil {
+			return n, err
 		}
 	}
 	n := copy(p, r.data)
@@ -79,26 +81,32 @@ func (r *body) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// advance puts the rest of the next block that is in the range into data.
-func (r *body) advance() error {
+// advance puts the rest of the next block that is in the range into data, or into p if that has room
+// for all of the block, and then returns how much that is.
+func (r *body) advance(p []byte) (int, error) {
 	if len(r.stored) == 0 {
 		if r.next >= r.end {
-			return io.EOF
+			return 0, io.EOF
 		}
 		if err := r.fill(); err != nil {
-			return fmt.Errorf("read object file %q: %w", r.name, err)
+			return 0, fmt.Errorf("read object file %q: %w", r.name, err)
 		}
 	}
-	block, err := verify(r.stored[:min(len(r.stored), strideBytes)], r.number)
-	if err != nil {
-		return fmt.Errorf("read object file %q: %w", r.name, err)
+	stored := r.stored[:min(len(r.stored), strideBytes)]
+	n := len(stored) - checksumBytes
+	wanted := min(int64(n), r.end-r.number*blockBytes)
+	given, err := 0, error(nil)
+	if r.skip == 0 && wanted == int64(n) && len(p) >= n {
+		given, err = n, copyVerified(p, stored, r.number)
+	} else {
+		r.data, err = stored[r.skip:wanted], verify(stored, r.number)
 	}
-	r.stored = r.stored[len(block)+checksumBytes:]
-	begin := r.number * blockBytes
-	r.number++
-	r.data = block[r.skip:min(int64(len(block)), r.end-begin)]
-	r.skip = 0
-	return nil
+	if err != nil {
+		r.data = nil
+		return 0, fmt.Errorf("read object file %q: %w", r.name, err)
+	}
+	r.stored, r.number, r.skip = r.stored[len(stored):], r.number+1, 0
+	return given, nil
 }
 
 // fill reads the blocks from the one that holds next on.

@@ -38,7 +38,13 @@ func (w *writer) write(f vfs.File, key string, body io.Reader, stored func() int
 		return header{}, err
 	}
 	for number, more := int64(0), true; more; number++ {
-		n, err := io.ReadFull(body, w.block[:blockBytes])
+		// Read to where it will be written from, unless that is not in one piece.
+		inPlace := len(w.buf)-w.n > strideBytes
+		into := w.block[:blockBytes]
+		if inPlace {
+			into = w.buf[w.n:][:blockBytes]
+		}
+		n, err := io.ReadFull(body, into)
 		more = err == nil
 		if !more && err != io.EOF && err != io.ErrUnexpectedEOF {
 			return header{}, fmt.Errorf("read object body: %w", err)
@@ -46,7 +52,9 @@ func (w *writer) write(f vfs.File, key string, body io.Reader, stored func() int
 		if n == 0 {
 			break
 		}
-		if err := w.add(appendChecksum(w.block[:n], number)); err != nil {
+		if block := appendChecksum(into[:n], number); inPlace {
+			w.n += len(block)
+		} else if err := w.add(block); err != nil {
 			return header{}, err
 		}
 		h.size += int64(n)

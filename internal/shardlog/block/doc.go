@@ -8,7 +8,7 @@
 //	w.Layout()                                     // what a manifest keeps of the file
 //	…
 //	f, err := block.ParseFooter(key, layout, tail) // tail: the bytes from layout.Footer to the end
-//	raw, err := block.Decode(key, ref, bytes, nil) // bytes: those of f.Block(n)
+//	raw, err := block.Decode(key, ref, bytes, &room) // bytes: those of f.Block(n)
 //	runs, err := block.Section(key, ref, raw, m, p)
 //
 // # Layout of a file

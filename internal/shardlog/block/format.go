@@ -118,30 +118,32 @@ func damage(object string, offset int64, what string) error {
 	return fmt.Errorf("read object %s at offset %d: %s: %w", object, offset, what, ErrCorrupt)
 }
 
-// appendBlock appends raw as a block. It is stored as it is where that is shorter. scratch is room
-// for the compressed bytes and is returned, grown if need be.
-func appendBlock(dst, raw, scratch []byte) (out, room []byte) {
-	if n := s2.MaxEncodedLen(len(raw)); cap(scratch) < n {
+// compress returns the S2 form of a block's raw bytes behind room for its frame, in scratch, grown if
+// need be, and whether that is shorter.
+func compress(raw, scratch []byte) (block []byte, shorter bool) {
+	if n := frameSize + s2.MaxEncodedLen(len(raw)); cap(scratch) < n {
 		scratch = make([]byte, n)
 	}
-	codec, stored := byte(codecS2), s2.Encode(scratch[:cap(scratch)], raw)
-	if len(stored) >= len(raw) {
-		codec, stored = codecStored, raw
-	}
-	start := len(dst)
-	le := binary.LittleEndian
-	dst = append(dst, codec, 0, 0, 0)
-	dst = le.AppendUint32(dst, 0) // key id
-	dst = le.AppendUint32(dst, uint32(len(raw)))
-	dst = le.AppendUint32(dst, uint32(len(stored)))
-	sum := crc32.Update(crc32.Checksum(dst[start:], castagnoli), castagnoli, stored)
-	dst = le.AppendUint32(dst, sum)
-	return append(dst, stored...), scratch
+	stored := s2.Encode(scratch[frameSize:cap(scratch)], raw)
+	return scratch[:frameSize+len(stored)], len(stored) < len(raw)
 }
 
-// Decode checks one block, stored bytes as the file has them at ref, and appends its raw bytes to
-// dst, which it reuses if there is room.
-func Decode(object string, ref Ref, stored, dst []byte) ([]byte, error) {
+// frame writes the frame of a block whose stored bytes stand behind the room for it.
+func frame(block []byte, codec byte, raw int) {
+	le, stored := binary.LittleEndian, block[frameSize:]
+	clear(block[:frameSize]) // key id and what is reserved are 0
+	block[0] = codec
+	le.PutUint32(block[8:], uint32(raw))
+	le.PutUint32(block[12:], uint32(len(stored)))
+	le.PutUint32(block[16:], crc32.Update(crc32.Checksum(block[:16], castagnoli), castagnoli, stored))
+}
+
+// Compressed says whether Decode will need room for a block.
+func Compressed(stored []byte) bool { return len(stored) > 0 && stored[0] == codecS2 }
+
+// Decode checks one block, stored bytes as the file has them at ref, and returns its raw bytes: in
+// *room, which it makes larger if need be, if the block is compressed, and else as a part of stored.
+func Decode(object string, ref Ref, stored []byte, room *[]byte) ([]byte, error) {
 	le := binary.LittleEndian
 	if len(stored) != int(ref.Length) || len(stored) < frameSize {
 		return nil, damage(object, ref.Offset, "short block")
@@ -159,21 +161,20 @@ func Decode(object string, ref Ref, stored, dst []byte) ([]byte, error) {
 	case int(kept) != len(body) || raw != ref.Raw || raw > MaxRaw:
 		return nil, damage(object, ref.Offset, "block lengths disagree")
 	}
-	if cap(dst) < int(raw) {
-		dst = make([]byte, raw)
-	}
-	dst = dst[:raw]
 	switch stored[0] {
 	case codecStored:
-		if copy(dst, body) != len(body) || len(body) != len(dst) {
+		if len(body) != int(raw) {
 			return nil, damage(object, ref.Offset, "block lengths disagree")
 		}
-		return dst, nil
+		return body, nil
 	case codecS2:
 		if n, err := s2.DecodedLen(body); err != nil || n != int(raw) {
 			return nil, damage(object, ref.Offset, "block does not decompress")
 		}
-		out, err := s2.Decode(dst, body)
+		if cap(*room) < int(raw) {
+			*room = make([]byte, raw)
+		}
+		out, err := s2.Decode((*room)[:raw], body)
 		if err != nil {
 			return nil, damage(object, ref.Offset, "block does not decompress")
 		}

@@ -35,10 +35,11 @@ type Body struct {
 	at   int
 	size int64 // of everything made so far
 
-	raw, scratch []byte
-	section      int // where in raw the open section begins, -1 if none
-	lastRun      int // where in raw the section's last run begins
+	raw, scratch []byte // the block being built, behind room for its frame
+	section      int    // where in raw the open section begins, -1 if none
+	lastRun      int    // where in raw the section's last run begins
 	member       Member
+	noise        noise
 
 	blocks, members, pieces []byte // the footer's tables
 	list                    []Member
@@ -47,7 +48,7 @@ type Body struct {
 
 // NewBody returns the body of a file with the given id.
 func NewBody(id uint64, source Source) *Body {
-	b := &Body{id: id, source: source, section: -1}
+	b := &Body{id: id, source: source, section: -1, raw: make([]byte, frameSize)}
 	b.out = append(b.out, headMagic...)
 	b.out = append(b.out, version, 0, 0, 0)
 	b.out = binary.LittleEndian.AppendUint64(b.out, id)
@@ -103,11 +104,12 @@ func (b *Body) add(sh Shard, run Run) error {
 	if run.First == 0 || !fresh && run.Arrival < m.LastArrival {
 		return ErrOrder
 	}
-	if need := len(b.raw) + len(run.Records) + sectionSize + runSize; len(b.raw) > 0 &&
-		(need > maxBlock || fresh && len(b.raw) >= minBlock) {
+	if need := b.rawLen() + len(run.Records) + sectionSize + runSize; b.rawLen() > 0 &&
+		(need > maxBlock || fresh && b.rawLen() >= minBlock) {
 		b.endBlock()
 	}
 	if fresh {
+		b.noise = noise{}
 		*m = Member{Shard: sh, First: run.First, FirstArrival: run.Arrival, piece: uint32(len(b.pieces) / pieceSize)}
 	}
 	if b.section < 0 {
@@ -122,7 +124,7 @@ func (b *Body) add(sh Shard, run Run) error {
 func (b *Body) beginSection(run Run) {
 	le, m := binary.LittleEndian, &b.member
 	b.pieces = le.AppendUint32(b.pieces, uint32(len(b.blocks)/blockSize))
-	b.pieces = le.AppendUint32(b.pieces, uint32(len(b.raw)))
+	b.pieces = le.AppendUint32(b.pieces, uint32(b.rawLen()))
 	b.pieces = le.AppendUint64(b.pieces, uint64(run.First))
 	b.pieces = le.AppendUint64(b.pieces, uint64(run.Arrival))
 	m.count++
@@ -183,19 +185,62 @@ func (b *Body) endMember() {
 	b.list = append(b.list, *m)
 }
 
+// rawLen is how many bytes the block being built has.
+func (b *Body) rawLen() int { return len(b.raw) - frameSize }
+
+// endBlock puts the block out by exchanging buffers: out is empty, for everything before was read.
 func (b *Body) endBlock() {
 	b.endSection()
-	if len(b.raw) == 0 {
+	n := b.rawLen()
+	if n == 0 {
 		return
 	}
-	le, from := binary.LittleEndian, len(b.out)
-	b.out, b.scratch = appendBlock(b.out, b.raw, b.scratch)
-	n := len(b.out) - from
+	codec := byte(codecStored)
+	if b.noise.try() {
+		var shorter bool
+		if b.scratch, shorter = compress(b.raw[frameSize:], b.scratch); shorter {
+			codec = codecS2
+			b.raw, b.scratch = b.scratch, b.raw
+		}
+		b.noise.tried(shorter)
+	}
+	frame(b.raw, codec, n)
+	b.out, b.raw = b.raw, append(b.out[:0], make([]byte, frameSize)...)
+	le := binary.LittleEndian
 	b.blocks = le.AppendUint64(b.blocks, uint64(b.size))
+	b.blocks = le.AppendUint32(b.blocks, uint32(len(b.out)))
 	b.blocks = le.AppendUint32(b.blocks, uint32(n))
-	b.blocks = le.AppendUint32(b.blocks, uint32(len(b.raw)))
-	b.size += int64(n)
-	b.raw = b.raw[:0]
+	b.size += int64(len(b.out))
+}
+
+// noise remembers whether a shard's blocks get shorter by compression. Where a few have not (media,
+// ciphertext, what is compressed already) only some of the next are tried: that costs as much
+// processor time as all else that is done to a block.
+type noise struct{ failures, skip int }
+
+const (
+	noiseFailures = 2 // blocks that did not get shorter, one after the other
+	noiseSkip     = 7 // blocks that are not tried then
+)
+
+// try says whether to compress the next block.
+func (n *noise) try() bool {
+	if n.skip > 0 {
+		n.skip--
+		return false
+	}
+	return true
+}
+
+// tried notes the outcome.
+func (n *noise) tried(shorter bool) {
+	if shorter {
+		n.failures = 0
+		return
+	}
+	if n.failures++; n.failures >= noiseFailures {
+		n.skip = noiseSkip
+	}
 }
 
 // finish puts out what is left, the footer and the trailer.
