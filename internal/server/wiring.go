@@ -63,7 +63,7 @@ const (
 	requestShare      = 4
 	maxRequestMemory  = 256 << 20
 	idleBufferDivisor = 16
-	maxIdleBuffers    = 48 << 20
+	maxIdleBuffers    = 128 << 20
 )
 
 // assemble makes the engines, the domains that stand on them, their APIs and the handler of the one
