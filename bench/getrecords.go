@@ -49,8 +49,7 @@ func getRecords(ctx context.Context, o options) error {
 	if err := o.fillBlocks(ctx, data, perShard+readExtra); err != nil {
 		return err
 	}
-	o.memory = 512 << 20
-	p, err := o.startServe(ctx, data)
+	p, err := o.startServe(ctx, data) // with nothing in memory but what was in no file
 	if err != nil {
 		return err
 	}
@@ -183,59 +182,71 @@ type reading struct {
 }
 
 func (r *reading) run(ctx context.Context, o options) error {
-	var ours, theirs []float64
+	var ours, theirs, cost, bareCost []float64
 	r.fromDisk = 1
 	for range o.rounds {
-		got, err := r.passes(ctx, o, r.headrace, filepath.Join(r.data, "blocks"), func(n int) ([]byte, error) {
+		got, ms, err := r.passes(ctx, o, r.headrace, filepath.Join(r.data, "blocks"), func(n int) ([]byte, error) {
 			it, err := iterator(ctx, r.headrace.addr, r.shards[n], r.first[n])
 			return getRecordsCall(r.format, it), err
 		})
 		if err != nil {
 			return err
 		}
-		bare, err := r.passes(ctx, o, r.bare, r.bodies, func(n int) ([]byte, error) {
+		bare, bareMS, err := r.passes(ctx, o, r.bare, r.bodies, func(n int) ([]byte, error) {
 			return []byte("GET /" + strconv.Itoa(r.format) + "/" + strconv.Itoa(n) + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"), nil
 		})
 		if err != nil {
 			return err
 		}
 		ours, theirs = append(ours, got), append(theirs, bare)
+		cost, bareCost = append(cost, ms), append(bareCost, bareMS)
 	}
 	name := readFormats[r.format].name
 	fmt.Fprintf(o.out, "\nGetRecords from blocks, %s, %d pages of 10,000x1 KiB (%.0f MB of bodies), %d connections, nothing cached (medians)\n",
 		name, len(r.first), float64(r.bytes[r.format])/1e6, readConns)
-	fmt.Fprintf(o.out, "  %-52s %6.0f MB/s of bodies\n", "headrace serve", median(ours))
-	fmt.Fprintf(o.out, "  %-52s %6.0f MB/s, ratio %.2f\n", "bare net/http: sends the same bodies from files", median(theirs), median(ours)/median(theirs))
+	fmt.Fprintf(o.out, "  %-52s %6.0f MB/s of bodies, CPU a page %.1f ms\n", "headrace serve", median(ours), median(cost))
+	fmt.Fprintf(o.out, "  %-52s %6.0f MB/s, ratio %.2f, CPU a page %.1f ms\n", "bare net/http: sends the same bodies from files",
+		median(theirs), median(ours)/median(theirs), median(bareCost))
 	fmt.Fprintf(o.out, "  of the bodies' bytes at least %.2f times as many came from the disk\n", r.fromDisk)
 	o.report.ratio("GetRecords from blocks, "+name+", to a bare server that sends the same bytes", median(ours)/median(theirs), 0.5, "%.2f")
 	return nil
 }
 
 // passes fetches all pages again and again until the time is up, each time with the files dropped
-// from the cache, and returns the rate in MB/s. What comes before a pass does not count.
-func (r *reading) passes(ctx context.Context, o options, p *process, files string, request func(n int) ([]byte, error)) (float64, error) {
-	var spent time.Duration
+// from the cache, and returns the rate in MB/s and milliseconds of the server's processor time a page.
+// What comes before a pass does not count.
+func (r *reading) passes(ctx context.Context, o options, p *process, files string, request func(n int) ([]byte, error)) (rate, cost float64, err error) {
+	var spent, cpu time.Duration
 	done := 0
 	for spent < o.duration && ctx.Err() == nil {
 		requests := make([][]byte, len(r.first))
 		for n := range requests {
-			var err error
 			if requests[n], err = request(n); err != nil {
-				return 0, err
+				return 0, 0, err
 			}
 		}
 		if err := dropCache(files); err != nil {
-			return 0, err
+			return 0, 0, err
+		}
+		used, err := p.cpu()
+		if err != nil {
+			return 0, 0, err
 		}
 		before, begin := p.diskReads(), time.Now()
 		if err := r.pass(p.addr, requests); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		spent += time.Since(begin)
+		after, err := p.cpu()
+		if err != nil {
+			return 0, 0, err
+		}
+		cpu += after - used
 		done++
 		r.fromDisk = min(r.fromDisk, float64(p.diskReads()-before)/float64(r.bytes[r.format]))
 	}
-	return float64(r.bytes[r.format]) * float64(done) / 1e6 / spent.Seconds(), ctx.Err()
+	cost = float64(cpu.Microseconds()) / 1000 / float64(done*len(r.first))
+	return float64(r.bytes[r.format]) * float64(done) / 1e6 / spent.Seconds(), cost, ctx.Err()
 }
 
 func (r *reading) pass(addr string, requests [][]byte) error {

@@ -35,12 +35,20 @@ func kill(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
+		if os.Getenv("KEEP") != "" {
+			fmt.Println(gib)
+			_ = os.Rename(data, os.Getenv("KEEP"))
+			return nil
+		}
 		took, put, err := o.restart(ctx, data, wal)
 		if err != nil {
 			return err
 		}
 		held, starts, perGiB = append(held, gib), append(starts, took.Seconds()), append(perGiB, took.Seconds()/gib)
 		puts = append(puts, put.Seconds())
+		if os.Getenv("KEEP") != "" {
+			return nil
+		}
 		if err := os.RemoveAll(data); err != nil {
 			return err
 		}

@@ -70,7 +70,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "directory on the disk to measure (default the system's temporary one)")
 	flag.Parse()
 	if *quick {
-		o.rounds, o.duration, *memory = 1, 3*time.Second, 512
+		o.rounds, o.duration, *memory = 1, 3*time.Second, 1024
 	}
 	o.memory = *memory << 20
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
