@@ -83,3 +83,10 @@ func WithoutFile(b []byte) []byte {
 	m.files = m.files[1:]
 	return m.encode()
 }
+
+// Waiting returns how many calls wait for the committer.
+func (s *Store) Waiting() int {
+	s.queue.Lock()
+	defer s.queue.Unlock()
+	return len(s.queue.requests)
+}
