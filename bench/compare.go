@@ -93,9 +93,13 @@ func (t *target) round(ctx context.Context, o options, requests []request, conns
 		t.process = p
 	}
 	if t.shards > 0 {
-		if err := freshStream(ctx, t.process.addr, t.shards); err != nil {
+		if err := t.process.freshStream(ctx, t.shards); err != nil {
 			return err
 		}
+	}
+	requests, err := t.process.signed(ctx, requests)
+	if err != nil {
+		return err
 	}
 	if !counts || t.start != nil {
 		if err := t.warm(ctx, o, requests, conns); err != nil || !counts {
@@ -142,23 +146,27 @@ func (t *target) measure(ctx context.Context, o options, requests []request, con
 	return got, nil
 }
 
-// warm loads the target until it has taken as many bytes as Headrace has memory, or for a while if it
-// keeps none.
+// warm loads the target for a little while, and before that with large puts until its memory has been
+// filled once, if it keeps any.
 func (t *target) warm(ctx context.Context, o options, requests []request, conns int) error {
 	step := min(o.duration, 2*time.Second)
-	fill := int64(0)
 	if t.process.data != "" {
-		fill = o.memory * 3 / 4
-	}
-	for begin, sent := time.Now(), int64(0); ; {
-		got, err := runLoad(ctx, t.process.addr, requests, conns, step)
+		large, err := t.process.signed(ctx, putRequests(4, 500))
 		if err != nil {
 			return err
 		}
-		if sent += got.payload; sent >= fill || time.Since(begin) > warmest {
-			return t.process.settle(ctx)
+		for begin, sent := time.Now(), int64(0); sent < o.memory*3/4 && time.Since(begin) < warmest; {
+			got, err := runLoad(ctx, t.process.addr, large, o.conns, step)
+			if err != nil {
+				return err
+			}
+			sent += got.payload
 		}
 	}
+	if _, err := runLoad(ctx, t.process.addr, requests, conns, step); err != nil {
+		return err
+	}
+	return t.process.settle(ctx)
 }
 
 func median(v []float64) float64 {

@@ -55,7 +55,7 @@ func getRecords(ctx context.Context, o options) error {
 	}
 	defer p.stop()
 	bodies := filepath.Join(dir, "bodies")
-	pg, err := takePages(ctx, p.addr, perShard, bodies)
+	pg, err := takePages(ctx, p, perShard, bodies)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (o options) fillBlocks(ctx context.Context, data string, perShard int) erro
 		return err
 	}
 	defer p.stop()
-	if err := createStream(ctx, p.addr, benchShards); err != nil {
+	if err := p.createStream(ctx, benchShards); err != nil {
 		return err
 	}
 	const perRequest = 500
@@ -96,21 +96,21 @@ func (o options) fillBlocks(ctx context.Context, data string, perShard int) erro
 }
 
 // takePages fetches every page once in both formats, keeps where it begins, and stores its bodies.
-func takePages(ctx context.Context, addr string, perShard int, dir string) (*pages, error) {
+func takePages(ctx context.Context, p *process, perShard int, dir string) (*pages, error) {
 	pg := &pages{}
 	for i := range readFormats {
 		if err := os.MkdirAll(filepath.Join(dir, strconv.Itoa(i)), 0o700); err != nil {
 			return nil, err
 		}
 	}
-	cl, err := dial(addr)
+	cl, err := dial(p.addr)
 	if err != nil {
 		return nil, err
 	}
 	defer cl.conn.Close()
 	for shard := range benchShards {
 		id := fmt.Sprintf("shardId-%012d", shard)
-		it, err := iterator(ctx, addr, id, "")
+		it, err := p.iterator(ctx, id, "")
 		for n := 0; err == nil && n < perShard; n++ {
 			it, err = pg.take(cl, dir, id, it)
 		}
@@ -149,13 +149,13 @@ func text(body []byte, mark string) string {
 }
 
 // iterator returns a shard iterator at a sequence number, or at the oldest record.
-func iterator(ctx context.Context, addr, shard, sequence string) (string, error) {
+func (p *process) iterator(ctx context.Context, shard, sequence string) (string, error) {
 	in := map[string]any{"StreamName": benchStream, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
 	if sequence != "" {
 		in["ShardIteratorType"], in["StartingSequenceNumber"] = "AT_SEQUENCE_NUMBER", sequence
 	}
 	var out struct{ ShardIterator string }
-	err := call(ctx, addr, "GetShardIterator", in, &out)
+	err := p.call(ctx, "GetShardIterator", in, &out)
 	return out.ShardIterator, err
 }
 
@@ -186,7 +186,7 @@ func (r *reading) run(ctx context.Context, o options) error {
 	r.fromDisk = 1
 	for range o.rounds {
 		got, ms, err := r.passes(ctx, o, r.headrace, filepath.Join(r.data, "blocks"), func(n int) ([]byte, error) {
-			it, err := iterator(ctx, r.headrace.addr, r.shards[n], r.first[n])
+			it, err := r.headrace.iterator(ctx, r.shards[n], r.first[n])
 			return getRecordsCall(r.format, it), err
 		})
 		if err != nil {

@@ -65,12 +65,12 @@ const killMemory = "4GiB"
 
 // fillLog puts until the log is full, kills the server and returns how many GiB of records were taken.
 func (o options) fillLog(ctx context.Context, data, wal string) (gib float64, err error) {
-	p, err := startHeadrace(ctx, o.headrace, "serve", "--data", data, "--memory", killMemory, "--wal-size", wal)
+	p, err := startHeadrace(ctx, o.headrace, append([]string{"serve", "--data", data, "--memory", killMemory, "--wal-size", wal}, o.anyone...)...)
 	if err != nil {
 		return 0, err
 	}
 	defer p.stop()
-	if err := createStream(ctx, p.addr, benchShards); err != nil {
+	if err := p.createStream(ctx, benchShards); err != nil {
 		return 0, err
 	}
 	blocks := filepath.Join(data, "blocks")
@@ -107,7 +107,8 @@ func (o options) restart(ctx context.Context, data, wal string) (read, put time.
 		return 0, 0, err
 	}
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	cmd := exec.CommandContext(ctx, o.headrace, "serve", "--log-level", "error", "--data", data, "--memory", killMemory, "--wal-size", wal, "--listen", addr)
+	args := append([]string{"serve", "--log-level", "error", "--data", data, "--memory", killMemory, "--wal-size", wal, "--listen", addr}, o.anyone...)
+	cmd := exec.CommandContext(ctx, o.headrace, args...)
 	cmd.Stderr = os.Stderr
 	begin := time.Now()
 	p, err := start(ctx, cmd, addr, "/-/healthy", 2*time.Minute)
@@ -115,12 +116,12 @@ func (o options) restart(ctx context.Context, data, wal string) (read, put time.
 		return 0, 0, err
 	}
 	defer p.stop()
-	it, err := iterator(ctx, addr, "shardId-000000000000", "")
+	it, err := p.iterator(ctx, "shardId-000000000000", "")
 	if err != nil {
 		return 0, 0, err
 	}
 	var page struct{ Records []struct{ Data []byte } }
-	if err := call(ctx, addr, "GetRecords", map[string]any{"ShardIterator": it, "Limit": 1}, &page); err != nil {
+	if err := p.call(ctx, "GetRecords", map[string]any{"ShardIterator": it, "Limit": 1}, &page); err != nil {
 		return 0, 0, err
 	}
 	if len(page.Records) != 1 || len(page.Records[0].Data) != recordBytes {

@@ -32,12 +32,12 @@ func latency(ctx context.Context, o options) error {
 		return err
 	}
 	defer p.stop()
-	if err := createStream(ctx, p.addr, 1); err != nil {
+	if err := p.createStream(ctx, 1); err != nil {
 		return err
 	}
 	var seen, median50 []float64
 	for range o.rounds {
-		times, err := putToPoll(ctx, p.addr, o.duration)
+		times, err := putToPoll(ctx, p, o.duration)
 		if err != nil {
 			return err
 		}
@@ -87,8 +87,8 @@ func putToWake(ctx context.Context, o options) (float64, error) {
 
 // putToPoll puts a record every few milliseconds, with the time in it, and has another connection ask
 // for records a millisecond after each answer. It returns how long each record took from the one to the other.
-func putToPoll(ctx context.Context, addr string, d time.Duration) ([]time.Duration, error) {
-	it, err := latestIterator(ctx, addr)
+func putToPoll(ctx context.Context, p *process, d time.Duration) ([]time.Duration, error) {
+	it, err := p.latestIterator(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -97,10 +97,10 @@ func putToPoll(ctx context.Context, addr string, d time.Duration) ([]time.Durati
 	begin := time.Now()
 	put := make(chan putDone, 1)
 	go func() {
-		n, err := putTimes(ctx, addr, begin, d)
+		n, err := putTimes(ctx, p.addr, begin, d)
 		put <- putDone{n, err}
 	}()
-	cl, err := dial(addr)
+	cl, err := dial(p.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -138,9 +138,9 @@ type putDone struct {
 	err error
 }
 
-func latestIterator(ctx context.Context, addr string) (string, error) {
+func (p *process) latestIterator(ctx context.Context) (string, error) {
 	var out struct{ ShardIterator string }
-	err := call(ctx, addr, "GetShardIterator", map[string]any{"StreamName": benchStream, "ShardId": "shardId-000000000000", "ShardIteratorType": "LATEST"}, &out)
+	err := p.call(ctx, "GetShardIterator", map[string]any{"StreamName": benchStream, "ShardId": "shardId-000000000000", "ShardIteratorType": "LATEST"}, &out)
 	return out.ShardIterator, err
 }
 

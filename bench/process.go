@@ -22,26 +22,36 @@ type process struct {
 	cmd  *exec.Cmd
 	addr string
 	data string // its data directory, "" if it has none
+	key  key    // for its signatures, if it verifies them
 }
 
 // startCeiling starts this program as one of the bare servers.
 func startCeiling(ctx context.Context, self string, args ...string) (*process, error) {
-	cmd := exec.CommandContext(ctx, self, append([]string{"ceiling"}, args...)...)
+	p, line, err := startSelf(ctx, self, append([]string{"ceiling"}, args...)...)
+	if err == nil {
+		p.addr = line
+	}
+	return p, err
+}
+
+// startSelf starts this program as a server and returns the line that it prints when it serves.
+func startSelf(ctx context.Context, self string, args ...string) (*process, string, error) {
+	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start ceiling: %w", err)
+		return nil, "", fmt.Errorf("start server of %s: %w", args[0], err)
 	}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
-	p := &process{cmd: cmd, addr: strings.TrimSpace(line)}
+	p := &process{cmd: cmd}
 	if err != nil {
 		p.stop()
-		return nil, fmt.Errorf("read ceiling's address: %w", err)
+		return nil, "", fmt.Errorf("read address of %s: %w", args[0], err)
 	}
-	return p, nil
+	return p, strings.TrimSpace(line), nil
 }
 
 // startHeadrace starts the binary under test on a free port and waits until it is healthy.
@@ -59,6 +69,7 @@ func startHeadrace(ctx context.Context, binary string, args ...string) (*process
 // startServe starts `headrace serve` on a data directory.
 func (o options) startServe(ctx context.Context, data string, args ...string) (*process, error) {
 	args = append([]string{"serve", "--log-level", "error", "--data", data, "--memory", fmt.Sprintf("%dMiB", o.memory>>20)}, args...)
+	args = append(args, o.anyone...)
 	p, err := startHeadrace(ctx, o.headrace, args...)
 	if err != nil {
 		return nil, err

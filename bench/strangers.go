@@ -26,7 +26,7 @@ func crowded(ctx context.Context, o options) error {
 		return err
 	}
 	defer under.stop()
-	if err := freshStream(ctx, under.addr, benchShards); err != nil {
+	if err := under.freshStream(ctx, benchShards); err != nil {
 		return err
 	}
 	answer, err := largeAnswer(ctx, under.addr)
@@ -58,7 +58,7 @@ func crowded(ctx context.Context, o options) error {
 		if err := withCrowd(ctx, under.addr, answer, func() error { return measure(&beside) }); err != nil {
 			return err
 		}
-		if err := freshStream(ctx, under.addr, benchShards); err != nil { // else memory is full before long
+		if err := under.freshStream(ctx, benchShards); err != nil { // else memory is full before long
 			return err
 		}
 	}
