@@ -143,7 +143,9 @@ func (x *exchange) send(status int, content Formats, body []byte) {
 	x.event.Status, x.event.BytesIn, x.event.BytesOut = status, x.src.n, int64(len(body))
 	x.replied = true
 	whole := deadlineIn(x.h.cfg.WriteTimeout + time.Duration(len(body))*time.Second/minRate)
-	x.allow(whole)
+	if len(body) == 0 { // else every part of it begins with that
+		x.allow(whole)
+	}
 	x.w.WriteHeader(status)
 	for len(body) > 0 {
 		part := body[:min(len(body), 4*minRate)]
