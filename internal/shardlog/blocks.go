@@ -50,6 +50,8 @@ type file struct {
 	class   class
 	layout  block.Layout
 	members []block.Member
+	// owner is the stream that all of it belongs to if that fills a file, else 0.
+	owner uint64
 
 	// live counts the members that shards point at; at 0 the file can go. bytes counts what the
 	// members take before compression, dead what of it no shard points at.
@@ -68,6 +70,10 @@ func newFile(c class, l block.Layout, members []block.Member) *file {
 	for i := range members {
 		f.bytes += members[i].Bytes
 		f.last = max(f.last, members[i].LastArrival)
+	}
+	// Members are in the order of streams.
+	if n := len(members); f.bytes >= ownFile && members[0].Stream == members[n-1].Stream {
+		f.owner = members[0].Stream
 	}
 	f.dead = f.bytes
 	return f

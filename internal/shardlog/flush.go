@@ -15,8 +15,8 @@ import (
 	"github.com/headrace/headrace/internal/shardlog/block"
 )
 
-// ownFile is how many bytes of a stream in one flush get a file of their own, so that dropping the
-// stream frees its space at once.
+// ownFile is how many bytes of a stream in one flush or merge get a file of their own, so that
+// dropping the stream frees its space at once.
 const ownFile = 32 << 20
 
 // freeze is every shard's state at a position of the lane, and which records before it are in no

@@ -27,18 +27,23 @@ const (
 // Files are merged when mergeFan of about the same size have come together, which keeps their number
 // within a few for each class and each power of mergeFan, and costs every byte one more write a
 // level; and when more than half of what a file holds is dead.
+//
+// A stream that fills ownFile gets a file of its own, as in a flush, and such files are merged with
+// their own kind only. Mixed with others', a deleted stream's records would stay until half of what
+// lies around them has gone too, and letting them go would take room for a copy of the rest.
 type merge struct {
 	class  class
 	inputs []*file
-	// file is the result, nil if nothing was left to keep.
-	file *file
-	err  error
+	// files are the result, none if nothing was left to keep.
+	files []*file
+	err   error
 }
 
 // pickMerge returns files that should be merged, nil if there are none.
 func (t *tier) pickMerge(now record.Millis) *merge {
 	type kind struct {
 		class class
+		owner uint64
 		level int
 	}
 	groups := make(map[kind][]*file)
@@ -47,11 +52,11 @@ func (t *tier) pickMerge(now record.Millis) *merge {
 			continue
 		}
 		if f.dead*2 > f.bytes && !f.dying(now) {
-			k := kind{f.class, -1}
+			k := kind{f.class, f.owner, -1}
 			groups[k] = append(groups[k], f)
 		}
 		if f.layout.Size < smallFile {
-			k := kind{f.class, levelOf(f.layout.Size)}
+			k := kind{f.class, f.owner, levelOf(f.layout.Size)}
 			groups[k] = append(groups[k], f)
 		}
 	}
@@ -86,24 +91,55 @@ func levelOf(size int64) int {
 	return level
 }
 
-// runMerge writes the new file. Nothing names it until a manifest does.
+// runMerge writes the new files. Nothing names them until a manifest does.
 func (t *tier) runMerge(ctx context.Context, m *merge) {
-	src := &fileSource{blocks: t.store.blocks}
+	var items []wanted
 	for _, f := range m.inputs {
 		in := &input{file: f, block: -1}
 		for n := range f.members {
 			if from, ok := t.wanted(&f.members[n]); ok {
-				src.items = append(src.items, wanted{in, &f.members[n], from})
+				items = append(items, wanted{in, &f.members[n], from})
 			}
 		}
 	}
-	slices.SortFunc(src.items, func(a, b wanted) int {
+	slices.SortFunc(items, func(a, b wanted) int {
 		if c := a.member.Compare(b.member.Shard); c != 0 {
 			return c
 		}
 		return cmp.Compare(a.member.First, b.member.First)
 	})
-	m.file, m.err = t.writeFile(ctx, m.class, func() (block.Shard, block.Run, error) { return src.next(ctx) })
+	for _, part := range divide(items) {
+		src := &fileSource{blocks: t.store.blocks, items: part}
+		f, err := t.writeFile(ctx, m.class, func() (block.Shard, block.Run, error) { return src.next(ctx) })
+		if f != nil {
+			m.files = append(m.files, f)
+		}
+		if m.err = err; err != nil {
+			return
+		}
+	}
+}
+
+// divide divides members into files: one for each stream that fills it, and one for the others.
+func divide(items []wanted) (parts [][]wanted) {
+	var shared []wanted
+	for len(items) > 0 {
+		n, bytes := 0, uint64(0)
+		for n < len(items) && items[n].member.Stream == items[0].member.Stream {
+			bytes += items[n].member.Bytes
+			n++
+		}
+		if bytes >= ownFile {
+			parts = append(parts, items[:n:n])
+		} else {
+			shared = append(shared, items[:n]...)
+		}
+		items = items[n:]
+	}
+	if len(shared) > 0 {
+		parts = append(parts, shared)
+	}
+	return parts
 }
 
 // input is a file being merged, with the block that was read last: each is read once, in order.

@@ -35,7 +35,7 @@ const (
 // the new files and trim the lane up to the position. The groups stay in memory, as a cache, until
 // room is needed; they go oldest first. Nothing is ever carried forward.
 //
-// Merges write their file in a goroutine of their own, so that a flush need not wait for one, and
+// Merges write their files in a goroutine of their own, so that a flush need not wait for one, and
 // become true with the next manifest, as do deletions: files, manifests and merges' inputs are
 // deleted once a manifest that does not name them is durable. Whatever a crash leaves behind is
 // either named by the newest manifest, still in the lane, or deleted by the next Open.
@@ -209,8 +209,8 @@ func (t *tier) keep(m *merge) []*file {
 			out = append(out, f)
 		}
 	}
-	if m != nil && m.file != nil {
-		out = append(out, m.file)
+	if m != nil {
+		out = append(out, m.files...)
 	}
 	return out
 }
@@ -253,7 +253,7 @@ func (c *committer) collect() {
 	}
 }
 
-// finishMerge takes a merge's file in, to be named by the next manifest.
+// finishMerge takes a merge's files in, to be named by the next manifest.
 func (c *committer) finishMerge(m *merge) {
 	t := c.tier
 	t.merging = false
@@ -262,8 +262,8 @@ func (c *committer) finishMerge(m *merge) {
 		return
 	}
 	t.mergeAt = c.store.time() + retryPause
-	if m.file != nil {
-		t.garbage = append(t.garbage, m.file.key)
+	for _, f := range m.files {
+		t.garbage = append(t.garbage, f.key)
 	}
 	if errors.Is(m.err, ErrCorrupt) {
 		c.stalled(fmt.Errorf("merge files: %w", m.err))
@@ -383,16 +383,15 @@ func (c *committer) wants(f *file, n int) *shard {
 	return sh
 }
 
-// swap points the shards at the file of a merge instead of its inputs, each shard at once.
+// swap points the shards at the files of a merge instead of its inputs, each shard at once.
 func (c *committer) swap(m *merge) {
-	if m.file != nil {
-		members := m.file.members
-		for lo := 0; lo < len(members); {
+	for _, f := range m.files { // a shard is in one of them
+		for lo := 0; lo < len(f.members); {
 			hi := lo + 1
-			for hi < len(members) && members[hi].Shard == members[lo].Shard {
+			for hi < len(f.members) && f.members[hi].Shard == f.members[lo].Shard {
 				hi++
 			}
-			c.swapShard(m, lo, hi)
+			c.swapShard(m, f, lo, hi)
 			lo = hi
 		}
 	}
@@ -408,9 +407,9 @@ func (c *committer) swap(m *merge) {
 	}
 }
 
-// swapShard swaps the spans of the shard of members lo to hi-1.
-func (c *committer) swapShard(m *merge, lo, hi int) {
-	sh := c.wants(m.file, hi-1)
+// swapShard swaps the spans of the shard of members lo to hi-1 of f.
+func (c *committer) swapShard(m *merge, f *file, lo, hi int) {
+	sh := c.wants(f, hi-1)
 	if sh == nil {
 		return
 	}
@@ -421,10 +420,10 @@ func (c *committer) swapShard(m *merge, lo, hi int) {
 		}
 	}
 	for n := lo; n < hi; n++ {
-		if c.wants(m.file, n) != nil {
-			spans = append(spans, span{m.file, int32(n)})
-			m.file.live++
-			m.file.dead -= m.file.members[n].Bytes
+		if c.wants(f, n) != nil {
+			spans = append(spans, span{f, int32(n)})
+			f.live++
+			f.dead -= f.members[n].Bytes
 		}
 	}
 	sortSpans(spans)
