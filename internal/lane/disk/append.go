@@ -81,6 +81,38 @@ func (l *Lane) rollLocked() *segment {
 	return s
 }
 
+// Room returns how many bytes of the ring are left after a payload of n bytes, or one of many times
+// MaxGroup in groups of that size: less than 0 if Append would answer ErrFull to one of them. What is
+// left in a segment that a group does not fit into any more is lost.
+func (l *Lane) Room(n int) int64 {
+	each, left := int64(n), int64(1)
+	if most := int64(l.cfg.MaxGroup); each > most {
+		each, left = most, (each+most-1)/most
+	}
+	size := extent(int(each))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	room := int64(-1)
+	if s := l.lastLocked(); s != nil {
+		fit := min(left, (s.size-s.end)/size)
+		if left -= fit; left == 0 {
+			room = s.size - s.end - fit*size
+		}
+	}
+	for _, s := range l.mu.free {
+		empty := s.size - block
+		if left == 0 {
+			room += empty
+			continue
+		}
+		fit := min(left, empty/size)
+		if left -= fit; left == 0 {
+			room = empty - fit*size
+		}
+	}
+	return room
+}
+
 // encodeGroup builds the group in the lane's buffer. REQUIRES: the turn of Append.
 func (l *Lane) encodeGroup(h header, payload []byte) []byte {
 	b := l.buf[:extent(len(payload))]

@@ -373,3 +373,54 @@ func TestCapacity(t *testing.T) {
 	f(Config{Segments: 2, SegmentBytes: 64 << 10}, 128<<10)
 	f(Config{Segments: 4, SegmentBytes: 1 << 20, Ready: 2}, 128<<10+2<<20)
 }
+
+// TestRoom appends and trims at random and expects Room to know beforehand whether there is room, and
+// how much is left.
+func TestRoom(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 0))
+	l := mustOpen(t, memfs.New(), small(4, 16<<10))
+	defer mustClose(t, l)
+	left := func() (n int64) {
+		if s := l.lastLocked(); s != nil {
+			n = s.size - s.end
+		}
+		for _, s := range l.mu.free {
+			n += s.size - block
+		}
+		return n
+	}
+	full := 0
+	for range 2000 {
+		b, err := l.Bounds(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rng.IntN(4) == 0 && b.First < b.Next {
+			if err := l.TrimTo(ctx, b.First+1+lane.Position(rng.IntN(int(b.Next-b.First)))); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		groups, n := 1, 1+rng.IntN(l.MaxGroup())
+		want := l.Room(n)
+		if rng.IntN(4) == 0 {
+			groups, n = 2+rng.IntN(3), l.MaxGroup()
+			want = l.Room(groups*n - rng.IntN(n))
+		}
+		var failed error
+		for i := range groups {
+			if failed = l.Append(ctx, b.Next+lane.Position(i), make([]byte, n)); failed != nil {
+				break
+			}
+		}
+		switch {
+		case errors.Is(failed, lane.ErrFull) && want < 0:
+			full++
+		case failed != nil || want != left():
+			t.Fatalf("%d groups of %d bytes: %v, and %d are left; Room said %d", groups, n, failed, left(), want)
+		}
+	}
+	if full < 100 {
+		t.Errorf("the ring was full %d times; want many", full)
+	}
+}
