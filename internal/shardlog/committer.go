@@ -287,7 +287,15 @@ func (c *committer) verdict(sh *shard, it *item) error {
 	}
 	need := int64(it.size + refCost)
 	if it.size > c.store.maxGroup-groupHeaderSize {
-		need += int64(it.size) + groupCost*int64(it.size/(c.store.maxGroup-groupHeaderSize-chunkHeaderSize-partHeaderSize)+1)
+		need += int64(it.size) + groupCost*int64(c.parts(it.size))
+	}
+	if st.ctl.limited() {
+		if it.count > 0 && !c.admits(sh, it) {
+			return ErrFull
+		}
+		if c.tier != nil {
+			need += c.store.cfg.Memory / memoryReserve
+		}
 	}
 	if c.fits(need) {
 		return nil
@@ -307,6 +315,11 @@ func (c *committer) verdict(sh *shard, it *item) error {
 		}
 	}
 	return ErrFull
+}
+
+// parts is at most how many groups a chunk takes that is too large for one.
+func (c *committer) parts(size int) int {
+	return size/(c.store.maxGroup-groupHeaderSize-chunkHeaderSize-partHeaderSize) + 1
 }
 
 // admit checks the order of a producer's batches against what is durable and what is staged.

@@ -70,7 +70,8 @@ type Registry interface {
 // comes back later.
 type Retention struct {
 	// Age is how long after its arrival a record is kept: it is trimmed when that much time has
-	// passed. 0 keeps records until TrimTo: the position-trimmed class that journals use.
+	// passed. 0 keeps records until TrimTo: the position-trimmed class that journals use. Quotas and
+	// the low-water mark hold for the others only.
 	Age time.Duration
 }
 
@@ -152,7 +153,8 @@ var (
 	ErrSealed = errors.New("shardlog: shard is sealed")
 	// ErrNotFound says that the shard has no log.
 	ErrNotFound = errors.New("shardlog: no such shard")
-	// ErrFull says that there is no room within the memory or disk budget; the caller throttles.
+	// ErrFull says that there is no room within the memory or disk budget, or the stream's share of
+	// it; the caller throttles.
 	ErrFull = errors.New("shardlog: no room")
 	// ErrFencedProducer says that the producer has been succeeded by one of a higher epoch.
 	ErrFencedProducer = errors.New("shardlog: producer is fenced")

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 
 	"github.com/headrace/headrace/internal/lane"
+	"github.com/headrace/headrace/internal/shardlog/space"
 )
 
 // CarryEagerly makes a store carry wanted chunks forward whenever anything is dead.
@@ -89,4 +90,25 @@ func (s *Store) Waiting() int {
 	s.queue.Lock()
 	defer s.queue.Unlock()
 	return len(s.queue.requests)
+}
+
+// Recount returns what every stream takes, counted from nothing, beside what the accounts say.
+func (s *Store) Recount() (want, got map[uint64]space.Usage) {
+	want, got = map[uint64]space.Usage{}, map[uint64]space.Usage{}
+	_ = s.control(context.Background(), false, func(c *committer) error {
+		for id, sh := range s.shards.m {
+			u := want[id.Stream]
+			for _, r := range sh.mu.tail.refs() {
+				if r.first >= sh.mu.flushed {
+					u.Unflushed += int64(r.size)
+				}
+			}
+			for _, sp := range sh.mu.spans {
+				u.Stored += sp.stored()
+			}
+			want[id.Stream], got[id.Stream] = u, s.Used(id.Stream)
+		}
+		return nil
+	})
+	return want, got
 }

@@ -47,6 +47,7 @@ func (c *committer) freeze() *freeze {
 		fz.count++
 		if sh.mu.next > sh.mu.flushed && len(sh.mu.tail.refs()) > 0 {
 			fz.shards = append(fz.shards, frozen{shard: sh, next: sh.mu.next, class: classOf(sh.mu.ctl.keep)})
+			sh.unstored.Freeze(sh.mu.next)
 		}
 	}
 	slices.SortFunc(fz.shards, func(a, b frozen) int {

@@ -39,8 +39,9 @@ type merge struct {
 	err   error
 }
 
-// pickMerge returns files that should be merged, nil if there are none.
-func (t *tier) pickMerge(now record.Millis) *merge {
+// pickMerge returns files that should be merged, nil if there are none. starved says that there are
+// some, but no room for what would be made of them: a merge's inputs go only after it is done.
+func (t *tier) pickMerge(now record.Millis) (m *merge, starved bool) {
 	type kind struct {
 		class class
 		owner uint64
@@ -65,14 +66,23 @@ func (t *tier) pickMerge(now record.Millis) *merge {
 			continue
 		}
 		files = files[:min(len(files), t.fan)]
-		n, bytes := 0, int64(0)
-		for n < len(files) && (n < 2 || bytes+files[n].layout.Size <= maxMerge) {
+		n, bytes, room := 0, int64(0), t.store.guard.Spare(k.level < 0)
+		for n < len(files) && (n < 2 || bytes+files[n].layout.Size <= maxMerge) && files[n].alive() <= room {
 			bytes += files[n].layout.Size
+			room -= files[n].alive()
 			n++
 		}
-		return &merge{class: k.class, inputs: files[:n:n]}
+		if n > 1 || n == 1 && k.level < 0 {
+			return &merge{class: k.class, inputs: files[:n:n]}, false
+		}
+		starved = true
 	}
-	return nil
+	return nil, starved
+}
+
+// alive is about how much of what is stored of the file is not dead.
+func (f *file) alive() int64 {
+	return int64(float64(f.layout.Size) * (1 - float64(f.dead)/float64(max(f.bytes, 1))))
 }
 
 // dying says that all of a file is about to come of age, so that writing the rest of it anew would

@@ -104,6 +104,10 @@ func (c *committer) publishData(sh *shard, e *effect) {
 		return
 	}
 	c.link(&e.ref)
+	c.took(sh, &e.ref)
+	if sh.mu.ctl.limited() {
+		sh.account.Wrote(int64(e.ref.size))
+	}
 	sh.mu.Lock()
 	sh.mu.tail.push(e.ref)
 	sh.mu.next, sh.mu.last = e.ref.end(), e.ref.arrival
@@ -175,6 +179,7 @@ func (c *committer) forget(sh *shard) {
 	for i := range refs {
 		c.unlink(&refs[i])
 	}
+	c.closeAccount(sh)
 	c.unbase(sh)
 	sh.producers = nil
 }
@@ -240,6 +245,7 @@ func (c *committer) expire(sh *shard, now record.Millis) {
 		return
 	}
 	sh.mu.ctl.first = max(sh.mu.ctl.first, refs[n-1].end())
+	c.gave(sh, refs[:n])
 	for i := range refs[:n] {
 		c.unlink(&refs[i])
 	}

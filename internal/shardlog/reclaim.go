@@ -34,9 +34,11 @@ func (c *committer) expireAll(now record.Millis) {
 func (c *committer) reclaim() {
 	if c.tier != nil {
 		c.tend()
+		c.guardSpace()
 		c.report()
 		return
 	}
+	c.guardSpace()
 	c.trimHead()
 	if c.tooDead() {
 		// What has come of age unnoticed is not to be carried.

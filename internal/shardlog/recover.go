@@ -160,6 +160,7 @@ func (rp *replay) data(r ref, ch *chunk) (wrong string) {
 	}
 	if r.count > 0 {
 		rp.c.link(&r)
+		rp.c.took(sh, &r)
 		sh.mu.tail.push(r)
 		sh.mu.next, sh.mu.last = r.end(), r.arrival
 	}
@@ -175,7 +176,9 @@ func (rp *replay) moved(sh *shard, r ref) (wrong string) {
 		return "moved records were never in their shard"
 	}
 	rp.c.link(&r)
+	rp.c.took(sh, &r)
 	if old, replaced := sh.mu.tail.insert(r); replaced {
+		rp.c.gave(sh, []ref{old})
 		rp.c.unlink(&old)
 	}
 	return ""
@@ -296,6 +299,7 @@ func (rp *replay) cut(sh *shard) error {
 	if rp.c.restored && sh.mu.ctl.first < next {
 		return fmt.Errorf("recover shard %d of stream %d: neither the lane nor a file holds the records before %d: %w", sh.id.Shard, sh.id.Stream, next, ErrCorrupt)
 	}
+	rp.c.gave(sh, refs[:n])
 	for i := range refs[:n] {
 		rp.c.unlink(&refs[i])
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/space"
 )
 
 // group is a group of the lane that the store still needs something from. All fields but live are
@@ -154,6 +155,10 @@ type shard struct {
 	producers map[uint64]Producer
 	// base is the chunk of the last whole state, which the lane must keep.
 	base ref
+	// account is its stream's, nil before its first record. unstored counts the bytes of the tail that
+	// are in no file.
+	account  *space.Account
+	unstored space.Backlog
 	// unresolved marks a shard of which replay has seen records but no whole state yet.
 	unresolved bool
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/space"
 )
 
 // Defaults of Config.
@@ -54,6 +55,13 @@ type Config struct {
 	// LaneBytes is how much the lane takes before it is full, 0 if it has no end. A flush begins
 	// when half of that is in no file.
 	LaneBytes int64
+	// LaneRoom, if set, says how many bytes a group of n would leave in the lane, as lane/disk's Room
+	// does. What streams write then leaves a part of it to other shards and to control changes.
+	LaneRoom func(n int) int64
+	// Limits bound what the shards of a stream take of the disk, which Disk asks for its room; nil if
+	// there is none. They hold for shards whose retention has an age.
+	Limits space.Limits
+	Disk   func() (space.Disk, error)
 	// Events tells the owner what no caller is told.
 	Events Events
 
@@ -72,8 +80,12 @@ type Events struct {
 	Fatal func(error)
 	// Stalled is called whenever a flush or a merge has failed and will be tried again: the bucket
 	// is full or out of reach. Nothing is lost, but space does not come back, and appends are
-	// refused once lane or memory is full.
+	// refused: of streams at once if it is full, of all once lane or memory is.
 	Stalled func(error)
+	// Space is called when who may write has changed because of the room on the disk, Quota when a
+	// stream has reached its quota and when it is well below again.
+	Space func(space.View)
+	Quota func(stream uint64, reached bool, used space.Usage, quota int64)
 }
 
 // Stats says what a store holds.
@@ -133,6 +145,8 @@ type Store struct {
 
 	// blocks reads block files; nil without a second tier.
 	blocks *blocks
+	// guard says which streams may write.
+	guard *space.Guard
 
 	stats struct{ held, live, groups, chunks, slabs, files, stored, unflushed atomic.Int64 }
 
@@ -185,6 +199,7 @@ func recovered(ctx context.Context, cfg Config) (s *Store, c *committer, err err
 	for range fenceAttempts {
 		s = &Store{cfg: cfg, maxGroup: min(cfg.Lane.MaxGroup(), maxChunk), wakeup: make(chan struct{}, 1), stopped: make(chan struct{})}
 		s.shards.m = make(map[ShardID]*shard)
+		s.guard = space.NewGuard(space.Config{Limits: cfg.Limits, Disk: cfg.Disk, Changed: cfg.Events.Space, Quota: cfg.Events.Quota})
 		c = &committer{store: s, opening: make(map[ShardID]*shard), slabs: newSlabs(cfg.Memory, !cfg.Lane.Keeps())}
 		if cfg.Bucket != nil {
 			s.blocks, c.tier = newBlocks(cfg.Bucket), newTier(s)

@@ -41,7 +41,9 @@ const (
 // either named by the newest manifest, still in the lane, or deleted by the next Open.
 //
 // When the bucket is full a flush is undone and tried again; the lane and the memory keep
-// everything, and appends are refused once either is full.
+// everything, and streams are refused from then on: what room both have left is for the logs and the
+// control changes that make some. Package space has it come that far only if somebody else fills the
+// disk.
 type tier struct {
 	store *Store
 	fan   int
@@ -221,9 +223,11 @@ func (c *committer) startMerge() bool {
 	if t.merging || t.merged != nil || !t.dirty || c.store.time() < t.mergeAt {
 		return false
 	}
-	m := t.pickMerge(c.store.time())
+	m, starved := t.pickMerge(c.store.time())
 	if m == nil {
-		t.dirty = false
+		if t.dirty = starved; starved {
+			t.mergeAt = c.store.time() + retryPause
+		}
 		return false
 	}
 	for _, f := range m.inputs {
@@ -287,6 +291,7 @@ func (c *committer) stalled(err error) {
 func (c *committer) finishJob(o outcome) {
 	t := c.tier
 	t.busy = false
+	c.store.guard.Moved()
 	t.garbage = append(t.garbage, o.left...)
 	if len(o.left) > 0 {
 		t.cleanAt = c.store.time() + retryPause
@@ -302,6 +307,9 @@ func (c *committer) finishJob(o outcome) {
 		t.garbage = append(t.garbage, manifestKey(t.stands))
 	}
 	t.stands = o.manifest.number
+	if o.freeze != nil || t.fresh.bytes == 0 { // there is room for what is to be flushed
+		c.store.guard.Exhausted(false)
+	}
 	kept := make(map[*file]bool)
 	for _, f := range o.manifest.files {
 		kept[f] = true
@@ -326,6 +334,7 @@ func (c *committer) finishJob(o outcome) {
 			fr.shard.mu.Lock()
 			fr.shard.mu.flushed = max(fr.shard.mu.flushed, fr.next)
 			fr.shard.mu.Unlock()
+			c.flushed(fr.shard)
 		}
 		o.freeze.shards = nil
 		t.newest, t.frozen = o.freeze, backlog{}
@@ -349,11 +358,16 @@ func (c *committer) unfreeze(o outcome) {
 		c.failed = o.err
 		return
 	}
+	full := errors.Is(o.err, objectstore.ErrFull)
+	if full {
+		c.store.guard.Exhausted(true)
+		t.pressed = true // those who are refused from now on will not press
+	}
 	if o.freeze != nil {
 		t.fresh.bytes += t.frozen.bytes
 		t.fresh.lane += t.frozen.lane
 		t.fresh.since, t.frozen = t.frozen.since, backlog{}
-		t.full = errors.Is(o.err, objectstore.ErrFull)
+		t.full = full
 	}
 	t.retryAt = c.store.time() + retryPause
 	c.stalled(fmt.Errorf("flush: %w", o.err))
@@ -366,6 +380,7 @@ func (c *committer) attach(f *file) {
 		if sh := c.wants(f, n); sh != nil {
 			sh.mu.Lock()
 			sh.mu.spans = append(sh.mu.spans, span{f, int32(n)})
+			c.stores(sh, sh.mu.spans[len(sh.mu.spans)-1:], 1)
 			sh.mu.Unlock()
 			f.live++
 			f.dead -= m.Bytes
@@ -400,7 +415,9 @@ func (c *committer) swap(m *merge) {
 			if sh := c.lookup(idOf(in.members[n].Shard)); sh != nil {
 				sh.mu.Lock()
 				c.uncountPartial(sh)
+				c.stores(sh, sh.mu.spans, -1)
 				sh.mu.spans = slices.DeleteFunc(sh.mu.spans, func(sp span) bool { return sp.file == in })
+				c.stores(sh, sh.mu.spans, 1)
 				sh.mu.Unlock()
 			}
 		}
@@ -433,6 +450,8 @@ func (c *committer) swapShard(m *merge, f *file, lo, hi int) {
 		sh.mu.ctl.first = max(sh.mu.ctl.first, spans[0].member().First)
 	}
 	c.uncountPartial(sh)
+	c.stores(sh, sh.mu.spans, -1)
+	c.stores(sh, spans, 1)
 	sh.mu.spans = spans
 	sh.mu.Unlock()
 }
@@ -454,6 +473,7 @@ func (c *committer) dropSpans(sh *shard, n int) {
 		return
 	}
 	c.uncountPartial(sh)
+	c.stores(sh, sh.mu.spans[:n], -1)
 	for _, sp := range sh.mu.spans[:n] {
 		sp.file.live--
 		sp.file.dead += sp.member().Bytes

@@ -19,6 +19,7 @@ import (
 	objectmem "github.com/headrace/headrace/internal/objectstore/mem"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/shardlog/space"
 )
 
 // picky is a bucket that asks before each Put.
@@ -81,8 +82,9 @@ func wantAll(t testing.TB, s *shardlog.Store, shard int, from, next record.Index
 	wantNext(t, s, shard, next)
 }
 
-// TestFullBucket fills lane and memory while the bucket has no room: nothing is lost, appends are
-// refused, and all goes on once there is room, whichever object there was no room for.
+// TestFullBucket writes while the bucket has no room: appends are refused from the first flush that
+// fails, so that lane and memory have room for the process's own logs and for control changes; nothing
+// is lost, and all goes on once there is room, whichever object there was no room for.
 func TestFullBucket(t *testing.T) {
 	f := func(prefix string) {
 		t.Helper()
@@ -99,14 +101,17 @@ func TestFullBucket(t *testing.T) {
 		cfg.Inline()
 		s := open(t, cfg)
 		openShards(t, s, 2, day)
+		if err := s.Open(ctx, []shardlog.ShardID{id(9)}, shardlog.Retention{}); err != nil {
+			t.Fatal(err)
+		}
 		bucket.set(func(key string) error {
 			if strings.HasPrefix(key, prefix) {
 				return objectstore.ErrFull
 			}
 			return nil
 		})
-		next, refused := record.Index(1), 0
-		for refused < 3 {
+		next, own, refused := record.Index(1), record.Index(1), 0
+		for refused < 30 {
 			res, err := s.Append(ctx, []shardlog.Batch{telling(0, 50, next)})
 			switch {
 			case err != nil:
@@ -116,11 +121,19 @@ func TestFullBucket(t *testing.T) {
 			default:
 				next += 50
 			}
+			put(t, s, telling(9, 2, own))
+			own += 2
 			settle(t, s)
 			now.Advance(200 * time.Millisecond)
 		}
-		if stalls < 2 || next < 2000 {
+		if stalls < 2 || next < 400 || next > 600 {
 			t.Errorf("%s: %d records before the first refusal, %d flushes failed", prefix, next-1, stalls)
+		}
+		if v := s.Space(); v.State != space.Full || !v.Exhausted || v.NoRoom != 30*50 {
+			t.Errorf("%s: %+v; want a full disk that has refused 1500 records", prefix, v)
+		}
+		if _, err := s.Seal(ctx, id(1)); err != nil {
+			t.Errorf("%s: Seal while the bucket is full: %v", prefix, err)
 		}
 		if n := len(objects(t, bucket, "blocks/")); n != 0 {
 			t.Errorf("%s: %d block files are left of failed flushes", prefix, n)
@@ -135,10 +148,15 @@ func TestFullBucket(t *testing.T) {
 			next += 50
 		}
 		wantAll(t, s, 0, 1, next)
+		if v := s.Space(); v.State != space.Ample || v.Exhausted {
+			t.Errorf("%s: %+v; want room again", prefix, v)
+		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		wantAll(t, open(t, cfg), 0, 1, next)
+		s = open(t, cfg)
+		wantAll(t, s, 0, 1, next)
+		wantAll(t, s, 9, 1, own)
 	}
 	f("blocks/")
 	f("manifest/")

@@ -59,12 +59,12 @@ type Usage struct {
 // Total is what counts against a quota.
 func (u Usage) Total() int64 { return u.Stored + u.Unflushed }
 
-// Backlog counts the bytes of one shard that are in no file yet, through a flush that takes those
+// Backlog counts the bytes of one shard that are in no file yet, through flushes that take those
 // below an index and may fail.
 type Backlog struct {
+	// frozen are those below next, the index at which the last flush ends, fresh the others.
 	fresh, frozen int64
-	// next is the index that the flush under way ends at.
-	next record.Index
+	next          record.Index
 }
 
 // Add counts n more bytes.
@@ -79,19 +79,16 @@ func (b *Backlog) Remove(first record.Index, n int64) {
 	b.fresh -= n
 }
 
-// Freeze notes that a flush takes everything, which is below next.
+// Freeze notes that a flush takes everything, which is below next. If the one before has failed, what
+// was in it is in this one.
 func (b *Backlog) Freeze(next record.Index) {
 	b.frozen, b.fresh, b.next = b.frozen+b.fresh, 0, next
 }
 
-// Thaw ends the flush and returns how many bytes were in it: they are in a file now, or if it failed
-// count as before.
-func (b *Backlog) Thaw(stored bool) int64 {
+// Stored notes that the flush is done and returns how many bytes have moved to a file by it.
+func (b *Backlog) Stored() int64 {
 	n := b.frozen
-	if !stored {
-		b.fresh += n
-	}
-	b.frozen, b.next = 0, 0
+	b.frozen = 0
 	return n
 }
 

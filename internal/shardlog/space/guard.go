@@ -56,11 +56,8 @@ type Account struct {
 	reached bool // its quota
 }
 
-// Wrote counts n bytes that the stream has had acknowledged.
-func (a *Account) Wrote(n int64) {
-	a.unflushed.Add(n)
-	a.meter.Add(n)
-}
+// Wrote counts n bytes that are acknowledged towards the stream's rate.
+func (a *Account) Wrote(n int64) { a.meter.Add(n) }
 
 // Unflushed counts n more bytes, or less, that are in no file.
 func (a *Account) Unflushed(n int64) { a.unflushed.Add(n) }

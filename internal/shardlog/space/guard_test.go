@@ -161,7 +161,7 @@ func TestQuota(t *testing.T) {
 	w := newWorld(t, Limits{Stream: Share{Percent: 50}})
 	a, b := w.Join(1), w.Join(2)
 	a.Stored(300 * mib)
-	a.Wrote(200*mib - 1000)
+	a.Unflushed(200*mib - 1000)
 	w.admits(a, 1000, true)
 	w.admits(a, 1001, false)
 	w.admits(a, 1001, false)
@@ -260,6 +260,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() {
 		w.Admits(a, 1000, 1)
 		a.Wrote(1000)
+		a.Unflushed(1000)
 		w.Tend(w.now, 1000, true)
 	}); n != 0 {
 		t.Errorf("%v allocations; want none", n)
