@@ -10,6 +10,8 @@
 //	s.PutRecords(metrics.Put{Records: 500, Successful: 500, Bytes: 512000, Latency: d})
 //	m.RemoveStream(id)                                                    // its series go away
 //
+// What streams take of the disk is asked for at each scrape: NewStorage.
+//
 // Labels are bounded: account, region and stream live as long as the stream, and streams are capped;
 // operations and codes are the modelled ones. There is no shard label: a stream may have thousands.
 package metrics
