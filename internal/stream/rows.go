@@ -19,7 +19,9 @@ import (
 //
 // Rows become known twice, from the node's own writes and from the watch, in any order. Versions
 // decide: the higher one stands. A row this node has deleted leaves its version in gone, or else
-// a late report of its last state would bring it back.
+// a late report of its last state would bring it back. And what this node has written or read may be
+// taken in so late that the watch has reported the row's end already: the watch reports in order of
+// versions, so whatever is not above the last one it has reported is known, or gone.
 type rows struct {
 	sync.Mutex
 	byID map[uint64]*entry
@@ -29,6 +31,8 @@ type rows struct {
 	watched bool
 	gone    map[string]coordinator.Version
 	latest  coordinator.Version
+	// reported is the last version that the watch has reported.
+	reported coordinator.Version
 	// pending holds the streams that Run has something to do for, now or later.
 	pending map[*entry]struct{}
 	usage   map[Scope]*usage
@@ -114,11 +118,26 @@ func changeOf(e coordinator.Entry) (c change, ok bool, err error) {
 	return c, err == nil, err
 }
 
-// learn takes in rows and publishes the views that they change.
+// learn takes in rows that this node has written or read, and publishes the views that they change.
 func (s *Streams) learn(changes ...change) {
+	s.rows.Lock()
+	defer s.rows.Unlock()
+	s.takeIn(changes, s.rows.reported)
+}
+
+// report is learn for rows as the watch reports them.
+func (s *Streams) report(changes ...change) {
+	s.rows.Lock()
+	defer s.rows.Unlock()
+	s.takeIn(changes, 0)
+	for _, c := range changes {
+		s.rows.reported = max(s.rows.reported, c.version)
+	}
+}
+
+// takeIn takes in rows but those whose version is not above stale. REQUIRES: rows held.
+func (s *Streams) takeIn(changes []change, stale coordinator.Version) {
 	r := &s.rows
-	r.Lock()
-	defer r.Unlock()
 	touched, renamed := map[*entry]struct{}{}, map[Scope]struct{}{}
 	for _, c := range changes {
 		r.latest = max(r.latest, c.version)
@@ -129,7 +148,7 @@ func (s *Streams) learn(changes ...change) {
 			if e := s.forgetShard(c); e != nil {
 				touched[e] = struct{}{}
 			}
-		case c.version <= r.gone[c.key]:
+		case c.version <= max(stale, r.gone[c.key]):
 		case c.stream != nil:
 			if e := s.knowStream(c, renamed); e != nil {
 				touched[e] = struct{}{}
@@ -219,7 +238,7 @@ func (s *Streams) forgetStream(c change, renamed map[Scope]struct{}) {
 			return
 		}
 	}
-	delete(s.rows.gone, c.key)
+	s.unbury(c)
 }
 
 // forgetShard takes in the deletion of a shard's row and returns its stream's entry if that is
@@ -240,7 +259,7 @@ func (s *Streams) forgetShard(c change) *entry {
 			delete(s.rows.orphans, stream)
 		}
 	}
-	delete(s.rows.gone, c.key)
+	s.unbury(c)
 	return nil
 }
 
@@ -249,6 +268,15 @@ func (s *Streams) forgetShard(c change) *entry {
 func (s *Streams) bury(c change, known coordinator.Version) {
 	if s.rows.watched && c.version == known {
 		s.rows.gone[c.key] = c.version
+	}
+}
+
+// unbury forgets a row that this node deleted once the watch has reported that. A row deleted, made and
+// deleted again may be reported as deleted for the first time after it was for the second: what is to
+// come then is not over with that. REQUIRES: rows held.
+func (s *Streams) unbury(c change) {
+	if c.version > s.rows.gone[c.key] {
+		delete(s.rows.gone, c.key)
 	}
 }
 

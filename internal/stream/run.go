@@ -69,7 +69,7 @@ func (s *Streams) follow(ctx context.Context, w coordinator.Watcher) error {
 				changes = append(changes, c)
 			}
 		}
-		s.learn(changes...)
+		s.report(changes...)
 	}
 }
 
