@@ -18,7 +18,7 @@ func (s *Streams) Run(ctx context.Context) error {
 	defer cancel()
 	w, err := s.cfg.Coordinator.Watch(ctx, keyPrefix)
 	if err != nil {
-		return fmt.Errorf("watch streams: %w", err)
+		return endOfRun(ctx, fmt.Errorf("watch streams: %w", err))
 	}
 	s.watch(true)
 	defer s.watch(false)

@@ -277,3 +277,13 @@ func TestPutWaitsForRouting(t *testing.T) {
 		t.Errorf("the record went to %s", r.ShardID)
 	}
 }
+
+// TestRunStopsAtOnce asks it to stop before it has begun.
+func TestRunStopsAtOnce(t *testing.T) {
+	w := newWorld(t, 0, Caps{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Run(ctx); err != nil {
+		t.Errorf("Run = %v; want nil", err)
+	}
+}
