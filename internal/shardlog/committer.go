@@ -86,7 +86,8 @@ func (c *committer) run() {
 	defer sweep.Stop()
 	var spare []*request
 	if c.tier != nil {
-		c.reclaim() // recovery may have brought more than the memory is meant for
+		c.guardSpace() // before a merge begins
+		c.reclaim()    // recovery may have brought more than the memory is meant for
 	}
 	for c.failed == nil {
 		take, down := c.take(spare)

@@ -184,7 +184,7 @@ func (g *Guard) Tend(now record.Millis, unflushed int64, resting bool) {
 	writers := g.measure(now)
 	room := Room{Left: g.now.Left, Mark: g.now.Mark, Exhausted: g.now.Exhausted}
 	next := g.now.Situation.Next(room, writers)
-	changed := next.State != g.now.State || !slices.Equal(next.Stopped, g.now.Stopped)
+	changed := next.State != g.now.State || !slices.Equal(next.Stopped, g.now.Stopped) || g.now.Exhausted != g.shown.Load().Exhausted
 	g.now.Situation = next
 	switch next.State {
 	case Ample:
@@ -257,14 +257,15 @@ func (g *Guard) Used(stream uint64) Usage {
 }
 
 // Spare is how many bytes of the room may be used to write files anew: as much as leaves the mark, or
-// where that makes room in the end, a quarter of it.
+// where that makes room in the end, a quarter of it; and then always a quarter of what is free, or a
+// disk that others have filled would stay so.
 func (g *Guard) Spare(makesRoom bool) int64 {
 	v := &g.now
 	switch {
 	case v.Mark <= 0:
 		return math.MaxInt64
 	case makesRoom:
-		return v.Left - v.Mark/4
+		return max(v.Left-v.Mark/4, v.Disk.Free/4)
 	}
 	return v.Left - v.Mark
 }

@@ -242,6 +242,11 @@ func TestExhausted(t *testing.T) {
 
 func TestSpare(t *testing.T) {
 	w := newWorld(t, marked)
+	w.disk.Free = 20 * mib
+	w.rest(10 * mib)
+	if whole, freeing := w.Spare(false), w.Spare(true); whole != -90*mib || freeing != 5*mib {
+		t.Errorf("Spare = %d and %d; want -90 and 5 MiB", whole>>20, freeing>>20)
+	}
 	w.disk.Free = 60 * mib
 	w.rest(10 * mib)
 	if whole, freeing := w.Spare(false), w.Spare(true); whole != -50*mib || freeing != 25*mib {
