@@ -35,6 +35,7 @@ func run(ctx context.Context, s Service) error {
 		Data:            c.Data,
 		Ring:            server.Ring{Segments: ringSegments, SegmentBytes: c.WALBytes(s.Profile.WAL) / ringSegments &^ (4<<10 - 1)},
 		MemoryBytes:     memory,
+		Disk:            server.DiskLimits{StreamBytes: c.Limits.StreamBytes, LowWater: c.Limits.LowWater},
 		MaxBodyBytes:    int64(c.Limits.RequestBody),
 		TransitionDelay: c.TransitionDelay,
 		DefaultAccount:  c.Account,

@@ -71,6 +71,12 @@ type Limits struct {
 	// RequestsPerAddress and RequestsPerKey are how many requests a second one address and one access
 	// key may make; 0 sets no bound.
 	RequestsPerAddress, RequestsPerKey int
+	// StreamBytes is the most that the records of one stream may take: its quota. In memory a part of
+	// the disk is no limit, a size is.
+	StreamBytes Share
+	// LowWater is the free space on the disk below which the biggest writers are throttled, and at
+	// half of it everybody; AutoLowWater leaves it to the size of the disk, 0B switches it off.
+	LowWater Share
 }
 
 // Log is the configuration of the program's log.
@@ -106,6 +112,7 @@ func Default() Config {
 			Streams: 1000, Shards: 10000, RequestBody: 16 << 20,
 			Connections: 8192, ConnectionsPerAddress: 2048,
 			RequestsPerAddress: 100_000, RequestsPerKey: 100_000,
+			StreamBytes: Share{Percent: 80}, LowWater: AutoLowWater(),
 		},
 		TLS:     defaultTLS(),
 		Audit:   defaultAudit(),
@@ -179,6 +186,8 @@ func (c Config) validateValues() error {
 		{"limits.connections-per-address", checkCount(c.Limits.ConnectionsPerAddress)},
 		{"limits.requests-per-address", checkRate(c.Limits.RequestsPerAddress)},
 		{"limits.requests-per-key", checkRate(c.Limits.RequestsPerKey)},
+		{"limits.stream-bytes", checkQuota(c.Limits.StreamBytes)},
+		{"limits.low-water", checkLowWater(c.Limits.LowWater)},
 		{"metrics.from", oneOf(c.Metrics.From, AutoPeers, AnyPeer, LoopbackPeers, NoPeer)},
 		{"controls.origins", checkOrigins(c.Controls.Origins)},
 		{"log.format", checkFormat(c.Log.Format)},

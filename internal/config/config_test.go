@@ -133,6 +133,9 @@ func TestValidateNamesTheKey(t *testing.T) {
 	f("limits.streams", func(c *Config) { c.Limits.Streams = 0 })
 	f("limits.shards", func(c *Config) { c.Limits.Shards = -1 })
 	f("limits.request-body", func(c *Config) { c.Limits.RequestBody = 10 })
+	f("limits.stream-bytes", func(c *Config) { c.Limits.StreamBytes = Share{} })
+	f("limits.stream-bytes", func(c *Config) { c.Limits.StreamBytes = Share{Bytes: 1 << 20} })
+	f("limits.low-water", func(c *Config) { c.Limits.LowWater = Share{Percent: 60} })
 	f("log.format", func(c *Config) { c.Log.Format = "" })
 }
 
@@ -187,6 +190,8 @@ limits:
   connections-per-address: 2048 # default
   requests-per-address: 100000 # default
   requests-per-key: 100000 # default
+  stream-bytes: 80% # default
+  low-water: auto # default
 tls:
   mode: auto # default
   cert: "" # default

@@ -99,6 +99,8 @@ func settings(c *Config) []setting {
 		{"limits.connections-per-address", "count", "most open connections of one address; further ones are closed", (*countValue)(&c.Limits.ConnectionsPerAddress)},
 		{"limits.requests-per-address", "count", "most requests a second of one address; 0 sets no bound", (*countValue)(&c.Limits.RequestsPerAddress)},
 		{"limits.requests-per-key", "count", "most requests a second of one access key; 0 sets no bound", (*countValue)(&c.Limits.RequestsPerKey)},
+		{"limits.stream-bytes", "share", "most of the disk that one stream may take, as a size or a percentage", (*shareValue)(&c.Limits.StreamBytes)},
+		{"limits.low-water", "share", "free disk space below which the biggest writers are throttled; auto is 5%, at most 2GiB", (*lowWaterValue)(&c.Limits.LowWater)},
 	}
 	all = append(all, tlsSettings(&c.TLS)...)
 	all = append(all, auditSettings(&c.Audit)...)

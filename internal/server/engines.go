@@ -16,6 +16,7 @@ import (
 	lanemem "github.com/headrace/headrace/internal/lane/mem"
 	"github.com/headrace/headrace/internal/objectstore/dir"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/shardlog/space"
 	"github.com/headrace/headrace/internal/vfs"
 	"github.com/headrace/headrace/internal/vfs/osfs"
 )
@@ -39,36 +40,43 @@ const (
 // openEngines opens the engines that the configuration names, and leaves their closing to sys. An
 // engine's failure after that is given to fail.
 func openEngines(ctx context.Context, cfg Config, sys *system, now clock.Clock, memory int64, fail context.CancelCauseFunc) (engines, error) {
-	events := shardlog.Events{
-		Fatal: func(err error) { fail(fmt.Errorf("shard logs failed: %w", err)) },
-		Stalled: func(err error) {
-			cfg.Logger.Error("records could not be moved out of the write-ahead log; trying again", "error", err)
-		},
-	}
+	log := logConfig(cfg, sys, now, memory, fail)
 	if cfg.Data == "" {
-		return openMemory(ctx, sys, shardlog.Config{Lane: lanemem.New(lanemem.Config{}), Clock: now, Memory: memory, Events: events})
+		return openMemory(ctx, sys, log)
 	}
-	return openDisk(ctx, cfg, sys, shardlog.Config{Clock: now, Memory: memory, Events: events}, fail)
+	fs, err := openData(cfg.Data, sys)
+	if err != nil {
+		return engines{}, err
+	}
+	return openDisk(ctx, cfg, sys, fs, log, fail)
+}
+
+// logConfig is how the shards' logs are kept, but for where.
+func logConfig(cfg Config, sys *system, now clock.Clock, memory int64, fail context.CancelCauseFunc) shardlog.Config {
+	sys.disk.logger, sys.disk.clock = cfg.Logger, now
+	return shardlog.Config{Clock: now, Memory: memory, Limits: cfg.Disk.limits(), Events: shardlog.Events{
+		Fatal:   func(err error) { fail(fmt.Errorf("shard logs failed: %w", err)) },
+		Stalled: sys.disk.stalled,
+		Space:   sys.disk.changed,
+		Quota:   sys.disk.quota,
+	}}
 }
 
 func openMemory(ctx context.Context, sys *system, cfg shardlog.Config) (engines, error) {
+	cfg.Lane = lanemem.New(lanemem.Config{})
 	log, err := shardlog.Open(ctx, cfg)
 	if err != nil {
 		return engines{}, err
 	}
 	sys.onClose(log.Close)
+	sys.disk.store.Store(log)
 	rows := coordinatormem.New()
 	sys.onClose(rows.Close)
 	return engines{log: log, rows: rows}, nil
 }
 
-// openDisk opens or makes a data directory. It holds the directory's lock until everything in it is
-// closed, so that a second process hears of it before it touches anything.
-func openDisk(ctx context.Context, cfg Config, sys *system, log shardlog.Config, fail context.CancelCauseFunc) (engines, error) {
-	fs, err := openData(cfg.Data, sys)
-	if err != nil {
-		return engines{}, err
-	}
+// openDisk opens the engines that keep their files in fs.
+func openDisk(ctx context.Context, cfg Config, sys *system, fs vfs.FS, log shardlog.Config, fail context.CancelCauseFunc) (engines, error) {
 	sys.data = fs
 	ring := cfg.Ring
 	lane, err := lanedisk.Open(ctx, fs, lanedisk.Config{
@@ -86,12 +94,17 @@ func openDisk(ctx context.Context, cfg Config, sys *system, log shardlog.Config,
 	if log.Bucket, err = dir.Open(fs, blocksDir, log.Clock); err != nil {
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
 	}
-	log.Lane, log.LaneBytes = lane, lane.Capacity()
+	log.Lane, log.LaneBytes, log.LaneRoom = lane, lane.Capacity(), lane.Room
+	log.Disk = func() (space.Disk, error) {
+		s, err := fs.Space()
+		return space.Disk{Free: s.Free, Total: s.Total}, err
+	}
 	store, err := shardlog.Open(ctx, log)
 	if err != nil {
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
 	}
 	sys.onClose(store.Close)
+	sys.disk.store.Store(store)
 	snapshots, err := dir.Open(fs, snapshotDir, log.Clock)
 	if err != nil {
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
@@ -112,7 +125,8 @@ func openDisk(ctx context.Context, cfg Config, sys *system, log shardlog.Config,
 	return engines{log: store, rows: rows}, nil
 }
 
-// openData opens the directory, making it if its parent exists, and takes its lock.
+// openData opens the directory, making it if its parent exists, and takes its lock, which it holds until
+// everything in it is closed, so that a second process hears of it before it touches anything.
 func openData(name string, sys *system) (*osfs.FS, error) {
 	path, err := filepath.Abs(name)
 	if err != nil {

@@ -24,6 +24,8 @@ type pages struct {
 	// metricsFrom says who may read /metrics: stream names are in it.
 	metricsFrom config.Peers
 	controls    http.Handler
+	// note, if set, is added to the readiness page.
+	note func() string
 }
 
 // port divides the one port's paths: our own pages under their names, whatever the method, and AWS
@@ -36,7 +38,11 @@ func port(calls http.Handler, p pages) http.Handler {
 			page(w, http.StatusServiceUnavailable, "not ready\n")
 			return
 		}
-		page(w, http.StatusOK, "ready\n")
+		text := "ready\n"
+		if p.note != nil {
+			text += p.note()
+		}
+		page(w, http.StatusOK, text)
 	})
 	own.Handle("GET /metrics", only(p.metricsFrom, promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

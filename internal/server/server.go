@@ -48,6 +48,8 @@ type Config struct {
 	Ring Ring
 	// MemoryBytes is the memory budget: stored records plus requests in flight.
 	MemoryBytes int64
+	// Disk bounds what is taken of the disk.
+	Disk DiskLimits
 	// MaxBodyBytes is the largest request body taken; 0 means wire.DefaultMaxBody.
 	MaxBodyBytes int64
 	// TransitionDelay is how long a stream stays CREATING, UPDATING or DELETING. 0 completes the

@@ -26,6 +26,7 @@ type system struct {
 	keys    *keyring.Keyring
 	data    vfs.FS // the data directory, nil without one
 	port    *metrics.Port
+	disk    disk
 	closers []func() error
 }
 
@@ -114,14 +115,17 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 		Memory:       requests,
 		IdleBuffers:  min(cfg.MemoryBytes/idleBufferDivisor, maxIdleBuffers),
 	})
+	if err := cfg.Registry.Register(metrics.NewStorage(sys.disk.storage)); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
 	sys.handler = port(calls, pages{
-		ready: &sys.ready, registry: cfg.Registry, metricsFrom: cfg.MetricsFrom,
+		ready: &sys.ready, registry: cfg.Registry, metricsFrom: cfg.MetricsFrom, note: sys.disk.note,
 		controls: newControls(cfg.Dev, cfg.Origins),
 	})
 	return sys, nil
 }
 
-// openStreams makes Data Streams on the engines that the configuration names.
+// openStreams makes Data Streams on the engines.
 func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, meters *metrics.Metrics, now clock.Clock, fail context.CancelCauseFunc) (*stream.Streams, error) {
 	streams, err := stream.New(ctx, stream.Config{
 		Log:             engines.log,
@@ -145,6 +149,7 @@ func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, 
 	if err != nil {
 		return nil, err
 	}
+	sys.disk.streams.Store(streams)
 	// The runner stops before the coordinator that it watches: it is closed first.
 	sys.run(ctx, streams.Run, func(err error) { fail(fmt.Errorf("streams failed: %w", err)) })
 	return streams, nil
