@@ -208,7 +208,7 @@ func (w *world) readShard(a *audit, shard string) error {
 // create makes a stream that gets records.
 func (w *world) create() {
 	w.tb.Helper()
-	name := fmt.Sprintf("s%d-%d", len(w.others), w.lives)
+	name := fmt.Sprintf("s%d-%d", len(w.others)+len(w.streams), w.lives)
 	shards := 1 + w.rng.IntN(4)
 	if err := w.client.call(w.tb.Context(), "CreateStream", fields{"StreamName": name, "ShardCount": shards, "MaxRecordSizeInKiB": 10240}, nil); err != nil {
 		w.tb.Fatal(err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/headrace/headrace/internal/alloctest"
 	"github.com/headrace/headrace/internal/testpoll"
 )
 
@@ -119,7 +120,7 @@ func millRecords(n, size int) map[string]any {
 
 // TestDurablePutsAllocateNothingPerRecord follows a put from the request to the disk and back.
 func TestDurablePutsAllocateNothingPerRecord(t *testing.T) {
-	if raced {
+	if alloctest.Raced {
 		t.Skip("the race detector allocates")
 	}
 	d := openDirect(t, 1<<30) // so much that no flush begins meanwhile
@@ -135,7 +136,7 @@ func TestDurablePutsAllocateNothingPerRecord(t *testing.T) {
 // TestReadsFromBlocksAllocateNothingPerRecord reads records that are in files and no longer in memory. A
 // page that takes more blocks may allocate for each of those, but not for its records.
 func TestReadsFromBlocksAllocateNothingPerRecord(t *testing.T) {
-	if raced {
+	if alloctest.Raced {
 		t.Skip("the race detector allocates")
 	}
 	d := openDirect(t, 32<<20)

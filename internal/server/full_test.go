@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/headrace/headrace/internal/alloctest"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/config"
 	"github.com/headrace/headrace/internal/metrics"
@@ -275,7 +276,7 @@ func (h *house) random(steps int, foreign bool) {
 // and no snapshot ever finds it full.
 func TestFullDisk(t *testing.T) {
 	throttled, seeds := 0, uint64(4)
-	if testing.Short() {
+	if testing.Short() || alloctest.Raced {
 		seeds = 2
 	}
 	for seed := range seeds {
