@@ -415,9 +415,12 @@ func (c *committer) swap(m *merge) {
 			if sh := c.lookup(idOf(in.members[n].Shard)); sh != nil {
 				sh.mu.Lock()
 				c.uncountPartial(sh)
-				c.stores(sh, sh.mu.spans, -1)
-				sh.mu.spans = slices.DeleteFunc(sh.mu.spans, func(sp span) bool { return sp.file == in })
-				c.stores(sh, sh.mu.spans, 1)
+				sh.mu.spans = slices.DeleteFunc(sh.mu.spans, func(sp span) bool {
+					if sp.file == in {
+						c.accountOf(sh).Stored(-sp.stored())
+					}
+					return sp.file == in
+				})
 				sh.mu.Unlock()
 			}
 		}
