@@ -10,6 +10,7 @@ import (
 
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/slab"
 )
 
 // sweepPause is how long, at least, a full store waits between two looks at every shard.
@@ -35,10 +36,10 @@ type committer struct {
 	tier     *tier
 	restored bool
 
-	slabs slabs
+	slabs slab.Pool
 	// dropped are the slabs of groups that are gone but not yet trimmed from the lane, one entry a
 	// group.
-	dropped []*slab
+	dropped []*slab.Slab
 
 	draft draft
 	// waiting is how many bytes of the requests taken are still to be dealt with.
@@ -116,7 +117,7 @@ func (c *committer) run() {
 		case <-sweep.C:
 			c.expireAll(c.store.time())
 			c.reclaim()
-			c.slabs.shrink()
+			c.slabs.Shrink()
 		}
 	}
 	c.stop(c.failed)
@@ -160,7 +161,7 @@ func (c *committer) stop(why error) {
 		sh.wake(true)
 		sh.mu.Unlock()
 	}
-	c.slabs.close()
+	c.slabs.Close()
 }
 
 // serve deals with the requests in order; when it returns all of them are finished.
@@ -204,7 +205,7 @@ func (c *committer) ensure(n int) {
 	}
 	if d.buf == nil {
 		room := groupHeaderSize + max(n, min(c.waiting+n, c.store.maxGroup-groupHeaderSize))
-		d.buf = append(c.slabs.room(room), make([]byte, groupHeaderSize)...)
+		d.buf = append(c.slabs.Room(room), make([]byte, groupHeaderSize)...)
 	}
 }
 
@@ -464,7 +465,7 @@ func (c *committer) write(payload []byte) (*group, error) {
 
 // hold takes note of a group the lane holds, at position next.
 func (c *committer) hold(payload []byte) *group {
-	g := &group{pos: c.next, payload: payload, slab: c.slabs.keep(payload)}
+	g := &group{pos: c.next, payload: payload, slab: c.slabs.Keep(payload)}
 	c.groups = append(c.groups, g)
 	c.next++
 	c.laneBytes += int64(len(payload) - groupHeaderSize)

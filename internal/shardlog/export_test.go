@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 
 	"github.com/headrace/headrace/internal/lane"
+	"github.com/headrace/headrace/internal/shardlog/slab"
 	"github.com/headrace/headrace/internal/shardlog/space"
 )
 
@@ -24,33 +26,13 @@ func (c *Config) MergeFan(n int) { c.mergeFan = n }
 // SlabsMade returns how many slabs the store has.
 func (s *Store) SlabsMade() int { return int(s.stats.slabs.Load()) }
 
-// Slab is the memory that groups are cut from.
-type Slab = slab
-
 // Slabs returns the store's slabs.
-func (s *Store) Slabs() (all []*Slab) {
+func (s *Store) Slabs() (all []*slab.Slab) {
 	_ = s.control(context.Background(), false, func(c *committer) error {
-		for b := range c.slabs.all {
-			all = append(all, b)
-		}
+		all = slices.Collect(c.slabs.All())
 		return nil
 	})
 	return all
-}
-
-// OfSystem says whether the slab's memory is the system's, GivenBack that it was and is not ours any
-// more: then nobody uses it.
-func (b *slab) OfSystem() bool { return b.system }
-
-func (b *slab) GivenBack() bool { return b.system && b.pins.Load() == 0 }
-
-// HasSystemMemory says whether slabs can be the system's here.
-func HasSystemMemory() bool {
-	b := mapMemory(minSlab)
-	if b != nil {
-		unmapMemory(b)
-	}
-	return b != nil
 }
 
 // DecodeManifest decodes b as a manifest, after putting its checksum right.

@@ -63,7 +63,7 @@ func (c *committer) report() {
 	st.live.Store(c.live)
 	st.groups.Store(int64(len(c.groups) - c.head))
 	st.chunks.Store(c.chunks)
-	st.slabs.Store(int64(c.slabs.made()))
+	st.slabs.Store(int64(c.slabs.Made()))
 	if t := c.tier; t != nil {
 		st.files.Store(int64(len(t.files)))
 		st.stored.Store(t.stored)

@@ -77,12 +77,12 @@ func (c *committer) trimHead() {
 	if first > c.trimmed && c.store.cfg.Lane.TrimTo(context.Background(), first) == nil {
 		c.trimmed = first // after an error the next trim covers it
 		for _, b := range c.dropped {
-			c.slabs.drop(b)
+			c.slabs.Drop(b)
 		}
 		clear(c.dropped)
 		c.dropped = c.dropped[:0]
 	}
-	c.slabs.collect(c.store.cfg.Memory)
+	c.slabs.Collect(c.store.cfg.Memory)
 }
 
 // popGroup forgets the oldest group.

@@ -98,7 +98,7 @@ func (rp *replay) group(lg lane.Group) error {
 	if r.err != nil {
 		return r.err
 	}
-	g := rp.c.hold(rp.c.slabs.adopt(lg.Payload))
+	g := rp.c.hold(rp.c.slabs.Adopt(lg.Payload))
 	for r.next() {
 		if wrong := rp.chunk(g, &r.chunk); wrong != "" {
 			r.fail(wrong)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/slab"
 	"github.com/headrace/headrace/internal/shardlog/space"
 )
 
@@ -21,7 +22,7 @@ import (
 type group struct {
 	pos     lane.Position
 	payload []byte
-	slab    *slab // nil if the payload has memory of its own
+	slab    *slab.Slab // nil if the payload has memory of its own
 	// live counts the bytes of the group that are still wanted; at 0 the lane need not hold it.
 	live      int64
 	parts     []*group
@@ -38,6 +39,23 @@ type ref struct {
 }
 
 func (r *ref) end() record.Index { return r.first + record.Index(r.count) }
+
+// pin keeps the slabs that the refs stand on from being used again until unpin is called with the
+// same refs. REQUIRES: the lock of the shard whose tail holds them.
+func pin(refs []ref) { countPins(refs, 1) }
+
+func unpin(refs []ref) { countPins(refs, -1) }
+
+// countPins counts a run of refs on one slab once.
+func countPins(refs []ref, n int32) {
+	var last *slab.Slab
+	for i := range refs {
+		if b := refs[i].group.slab; b != nil && b != last {
+			b.Pin(n)
+			last = b
+		}
+	}
+}
 
 // tail is a shard's data chunks in index order: a slice that is cut at the front.
 type tail struct {

@@ -14,6 +14,7 @@ import (
 	"github.com/headrace/headrace/internal/lane/mem"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/shardlog/slab"
 	"github.com/headrace/headrace/internal/testpoll"
 )
 
@@ -139,7 +140,7 @@ func (copying) Keeps() bool { return false }
 
 // needSystemMemory skips a test where slabs come from the heap.
 func needSystemMemory(t *testing.T) {
-	if !shardlog.HasSystemMemory() {
+	if !slab.HasSystem() {
 		t.Skip("slabs come from the heap here")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/slab"
 	"github.com/headrace/headrace/internal/shardlog/space"
 )
 
@@ -200,14 +201,14 @@ func recovered(ctx context.Context, cfg Config) (s *Store, c *committer, err err
 		s = &Store{cfg: cfg, maxGroup: min(cfg.Lane.MaxGroup(), maxChunk), wakeup: make(chan struct{}, 1), stopped: make(chan struct{})}
 		s.shards.m = make(map[ShardID]*shard)
 		s.guard = space.NewGuard(space.Config{Limits: cfg.Limits, Disk: cfg.Disk, Changed: cfg.Events.Space, Quota: cfg.Events.Quota})
-		c = &committer{store: s, opening: make(map[ShardID]*shard), slabs: newSlabs(cfg.Memory, !cfg.Lane.Keeps())}
+		c = &committer{store: s, opening: make(map[ShardID]*shard), slabs: slab.New(cfg.Memory, !cfg.Lane.Keeps())}
 		if cfg.Bucket != nil {
 			s.blocks, c.tier = newBlocks(cfg.Bucket), newTier(s)
 		}
 		if err = c.recover(ctx); err == nil {
 			return s, c, nil
 		}
-		c.slabs.close()
+		c.slabs.Close()
 		if !errors.Is(err, lane.ErrTrimmed) {
 			break
 		}

@@ -524,13 +524,13 @@ func (c *committer) evict(need int64) {
 	}
 	for c.head < len(c.groups) && c.first() < c.trimmed {
 		g := c.groups[c.head]
-		if g.live > 0 && c.fits(need) && c.slabs.used() <= c.store.cfg.Memory && !c.store.cfg.noCache {
+		if g.live > 0 && c.fits(need) && c.slabs.Used() <= c.store.cfg.Memory && !c.store.cfg.noCache {
 			break
 		}
 		c.evictGroup(g)
 	}
 	c.compactGroups()
-	c.slabs.collect(c.store.cfg.Memory)
+	c.slabs.Collect(c.store.cfg.Memory)
 }
 
 // evictGroup takes the oldest group, and whatever comes before its chunks, out of the tails.
@@ -552,7 +552,7 @@ func (c *committer) evictGroup(g *group) {
 		sh.mu.Unlock()
 	}
 	c.popGroup()
-	c.slabs.drop(g.slab)
+	c.slabs.Drop(g.slab)
 }
 
 // restore reads the newest manifest, rebuilds the shards as they stood at its position and returns

@@ -1,6 +1,6 @@
 //go:build linux || darwin || freebsd
 
-package shardlog
+package slab
 
 import (
 	"runtime"
@@ -27,6 +27,6 @@ func mapMemory(n int) []byte {
 // unmapMemory gives back what mapMemory returned. Who touches it afterwards is ended by the system.
 func unmapMemory(b []byte) {
 	if err := unix.Munmap(b); err != nil {
-		panic("shardlog: give memory back: " + err.Error()) // these bytes were never ours
+		panic("slab: give memory back: " + err.Error()) // these bytes were never ours
 	}
 }

@@ -1,4 +1,4 @@
-package shardlog
+package slab
 
 import (
 	"unsafe"
@@ -19,6 +19,6 @@ func mapMemory(n int) []byte {
 // unmapMemory gives back what mapMemory returned. Who touches it afterwards is ended by the system.
 func unmapMemory(b []byte) {
 	if err := windows.VirtualFree(uintptr(unsafe.Pointer(unsafe.SliceData(b))), 0, windows.MEM_RELEASE); err != nil {
-		panic("shardlog: give memory back: " + err.Error()) // these bytes were never ours
+		panic("slab: give memory back: " + err.Error()) // these bytes were never ours
 	}
 }
