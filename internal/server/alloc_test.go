@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"runtime/debug"
 	"testing"
 	"time"
 
@@ -95,20 +94,6 @@ func (d *direct) answer(operation string, in map[string]any) (out map[string]any
 	return out
 }
 
-// allocations returns how many allocations a call makes once everything is warm: the least of several
-// measurements, because flushes go on beside it. The collector is off, for it empties pools.
-func allocations(call func()) float64 {
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	for range 3 {
-		call()
-	}
-	least := testing.AllocsPerRun(20, call)
-	for range 4 {
-		least = min(least, testing.AllocsPerRun(20, call))
-	}
-	return least
-}
-
 func millRecords(n, size int) map[string]any {
 	data := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, size))
 	var records []any
@@ -120,13 +105,10 @@ func millRecords(n, size int) map[string]any {
 
 // TestDurablePutsAllocateNothingPerRecord follows a put from the request to the disk and back.
 func TestDurablePutsAllocateNothingPerRecord(t *testing.T) {
-	if alloctest.Raced {
-		t.Skip("the race detector allocates")
-	}
 	d := openDirect(t, 1<<30) // so much that no flush begins meanwhile
 	d.answer("CreateStream", map[string]any{"StreamName": "mill", "ShardCount": 4})
-	few := allocations(d.prepare("PutRecords", millRecords(10, 100)))
-	many := allocations(d.prepare("PutRecords", millRecords(500, 100)))
+	few := alloctest.Count(t, 20, d.prepare("PutRecords", millRecords(10, 100)))
+	many := alloctest.Count(t, 20, d.prepare("PutRecords", millRecords(500, 100)))
 	t.Logf("%v allocations a call with 10 records, %v with 500", few, many)
 	if many > few+2 || many > 20 {
 		t.Errorf("500 records make %v allocations, 10 make %v; want the same and at most 20", many, few)
@@ -136,9 +118,6 @@ func TestDurablePutsAllocateNothingPerRecord(t *testing.T) {
 // TestReadsFromBlocksAllocateNothingPerRecord reads records that are in files and no longer in memory. A
 // page that takes more blocks may allocate for each of those, but not for its records.
 func TestReadsFromBlocksAllocateNothingPerRecord(t *testing.T) {
-	if alloctest.Raced {
-		t.Skip("the race detector allocates")
-	}
 	d := openDirect(t, 32<<20)
 	d.answer("CreateStream", map[string]any{"StreamName": "mill", "ShardCount": 1})
 	put := d.prepare("PutRecords", millRecords(500, 1000))
@@ -154,7 +133,7 @@ func TestReadsFromBlocksAllocateNothingPerRecord(t *testing.T) {
 		if got := len(d.answer("GetRecords", in)["Records"].([]any)); got != limit {
 			t.Fatalf("got %d records, want %d", got, limit)
 		}
-		return allocations(d.prepare("GetRecords", in))
+		return alloctest.Count(t, 20, d.prepare("GetRecords", in))
 	}
 	few, many := get(10), get(1000)
 	t.Logf("%v allocations a call with 10 records, %v with 1000", few, many)
