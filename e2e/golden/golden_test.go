@@ -63,9 +63,11 @@ type stored struct {
 	SHA256  string
 }
 
-// config is a server with a log so small that a directory is, too.
-func config(dir string, now clock.Clock) server.Config {
-	return server.Config{Data: dir, Clock: now, Access: server.Access{AnyCredentials: true}, MemoryBytes: 64 << 20, Ring: server.Ring{Segments: 3, SegmentBytes: 1 << 20}}
+// config is a server with a log so small that a directory is, too. The first start makes a root key and
+// gives it to show.
+func config(dir string, now clock.Clock, show func(account, id, secret string)) server.Config {
+	return server.Config{Data: dir, Clock: now, Access: server.Access{AnyCredentials: true, ShowKey: show},
+		MemoryBytes: 64 << 20, Ring: server.Ring{Segments: 3, SegmentBytes: 1 << 20}}
 }
 
 // TestGolden opens every directory that testdata keeps.
@@ -99,8 +101,9 @@ func TestGolden(t *testing.T) {
 func (w *want) open(t *testing.T, dir string) {
 	sound(t, dir)
 	now := clock.NewManual(w.Closed)
+	forgotten := func(_, id, _ string) { t.Errorf("a new root key was made: %s", id) }
 	for range 2 {
-		s := &served{t: t, Node: start(t, dir, now), clock: now}
+		s := &served{t: t, Node: start(t, config(dir, now, forgotten)), clock: now}
 		got := s.look(w.streams())
 		for i, a := range w.Answers {
 			if i >= len(got.Answers) || !covers(got.Answers[i].Answer, a.Answer) {
@@ -123,7 +126,7 @@ func (w *want) open(t *testing.T, dir string) {
 		s.end()
 		sound(t, dir)
 	}
-	s := &served{t: t, Node: start(t, dir, now), clock: now}
+	s := &served{t: t, Node: start(t, config(dir, now, forgotten)), clock: now}
 	s.goOn(w)
 	s.end()
 	sound(t, dir)
@@ -177,9 +180,9 @@ type served struct {
 	clock *clock.Manual
 }
 
-func start(t *testing.T, dir string, now clock.Clock) *node.Node {
+func start(t *testing.T, cfg server.Config) *node.Node {
 	t.Helper()
-	n, err := node.Start(config(dir, now))
+	n, err := node.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,6 +221,7 @@ func (s *served) look(streams []string) want {
 		ask("DescribeStream", in)
 		ask("ListTagsForStream", in)
 		ask("ListShards", in)
+		ask("GetResourcePolicy", node.Fields{"ResourceARN": arnOf(name)})
 		for _, sh := range s.shards(name) {
 			one := shard{Stream: name, Shard: sh.ID, Closed: sh.Range.Ending != ""}
 			one.Records = s.follow(s.iterator(name, sh.ID, node.Fields{"ShardIteratorType": "TRIM_HORIZON"}))
@@ -226,6 +230,8 @@ func (s *served) look(streams []string) want {
 	}
 	return w
 }
+
+func arnOf(stream string) string { return "arn:aws:kinesis:us-east-1:000000000000:stream/" + stream }
 
 type shardInfo struct {
 	ID    string                  `json:"ShardId"`

@@ -15,16 +15,19 @@ import (
 )
 
 // write makes a directory with a bit of everything and keeps it as name.tar.gz and name.json:
-// streams of both modes, tags, splits, merges and a uniform scaling, another retention, a deleted stream,
-// a record that no group holds, empty data, all byte values, records in block files and records in the
+// streams of both modes, tags, splits, merges and a uniform scaling, another retention, a resource policy,
+// a root key that the node's key sealed, a deleted stream, a record that no group holds, empty data, all byte values, records in block files and records in the
 // log alone, and so many changes of tags that the coordinator has a snapshot, with commands behind it in
 // block files of the position-trimmed class and in the log.
 func write(t *testing.T, name string) {
 	dir := filepath.Join(t.TempDir(), "data")
 	now := clock.NewManual(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
-	s := &served{t: t, Node: start(t, dir, now), clock: now}
+	keys := 0
+	s := &served{t: t, Node: start(t, config(dir, now, func(_, _, _ string) { keys++ })), clock: now}
 	s.call("CreateStream", node.Fields{"StreamName": "orders", "ShardCount": 2, "MaxRecordSizeInKiB": 10240,
 		"Tags": map[string]string{"team": "mill", "empty": ""}}, nil)
+	s.call("PutResourcePolicy", node.Fields{"ResourceARN": arnOf("orders"), "Policy": `{"Version": "2012-10-17", "Statement": {"Effect": "Allow",
+		"Principal": {"AWS": "arn:aws:iam::111122223333:root"}, "Action": "kinesis:GetRecords", "Resource": "` + arnOf("orders") + `"}}`}, nil)
 	s.call("IncreaseStreamRetentionPeriod", node.Fields{"StreamName": "orders", "RetentionPeriodHours": 48}, nil)
 	s.call("CreateStream", node.Fields{"StreamName": "clicks", "StreamModeDetails": node.Fields{"StreamMode": "ON_DEMAND"}}, nil)
 	s.call("CreateStream", node.Fields{"StreamName": "gone", "ShardCount": 1}, nil)
@@ -58,11 +61,11 @@ func write(t *testing.T, name string) {
 	for _, sh := range w.Shards {
 		total += len(sh.Records)
 	}
-	if put := 40 + 30 + 20 + 1 + 1 + 25 + 15 + 1 + 12 + 6; total != put || w.Iterator == "" {
-		t.Fatalf("%d records can be read of the %d that were put", total, put)
+	if put := 40 + 30 + 20 + 1 + 1 + 25 + 15 + 1 + 12 + 6; total != put || w.Iterator == "" || keys != 1 {
+		t.Fatalf("%d records can be read of the %d that were put; %d root keys were made", total, put, keys)
 	}
 	s.end()
-	for _, part := range []string{"blocks/manifest+/*", "blocks/blocks+/1d+/*", "blocks/blocks+/7d+/*", "blocks/blocks+/trim+/*", "state/*/*/*"} {
+	for _, part := range []string{"blocks/manifest+/*", "blocks/blocks+/1d+/*", "blocks/blocks+/7d+/*", "blocks/blocks+/trim+/*", "state/*/*/*", "node.key"} {
 		if found, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(part))); err != nil || len(found) == 0 {
 			t.Errorf("the directory has no %s: %v", part, err)
 		}
