@@ -257,16 +257,14 @@ func (r *reader) has(writers []*writer, stream int) bool {
 // reshard splits and merges shards so that their number stays about the same, and restarts the server
 // from time to time.
 func (w *world) reshard(ctx context.Context, rng *rand.Rand) {
-	restart := time.NewTicker(w.scale.restart)
-	defer restart.Stop()
-	for ctx.Err() == nil {
+	restarts := w.scale.restarts
+	for began := time.Now(); ctx.Err() == nil; {
 		pause(ctx, 300*time.Millisecond)
-		select {
-		case <-restart.C:
+		if len(restarts) > 0 && time.Since(began) > restarts[0] && ctx.Err() == nil {
 			if !w.restart() {
 				return
 			}
-		default:
+			restarts = restarts[1:]
 		}
 		stream := fmt.Sprint("mill-", rng.IntN(w.scale.streams))
 		shards, err := w.shards(ctx, stream)
