@@ -9,6 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/headrace/headrace/internal/binarytest"
+	"github.com/headrace/headrace/internal/certificate/acmetest"
 )
 
 // binary is the path of the shipped program, built once for all scripts.
@@ -29,6 +30,7 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
+	acmetest.Setenv()
 	if binary, err = binarytest.Build(dir); err != nil {
 		return 0, err
 	}
@@ -42,32 +44,34 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server":     server,
-			"halt":       halt,
-			"signal":     signal,
-			"exits":      exits,
-			"terminate":  terminate,
-			"sigkill":    sigkill,
-			"refused":    refused,
-			"fails":      fails,
-			"eventually": eventually,
-			"samplelog":  sampleLog,
-			"pour":       pour,
-			"keyorder":   keyOrder,
-			"footprint":  footprint,
-			"http":       plainRequest,
-			"call":       call,
-			"repeat":     repeat,
-			"record":     recordFile,
-			"iterator":   iterator,
-			"hold":       hold,
-			"finish":     finish,
-			"stall":      stall,
-			"hoard":      hoard,
-			"cut":        cut,
-			"crowd":      crowd,
-			"tired":      tired,
-			"tls":        tlsRequest,
+			"server":        server,
+			"halt":          halt,
+			"signal":        signal,
+			"exits":         exits,
+			"terminate":     terminate,
+			"sigkill":       sigkill,
+			"refused":       refused,
+			"fails":         fails,
+			"eventually":    eventually,
+			"samplelog":     sampleLog,
+			"pour":          pour,
+			"keyorder":      keyOrder,
+			"footprint":     footprint,
+			"http":          plainRequest,
+			"call":          call,
+			"repeat":        repeat,
+			"record":        recordFile,
+			"iterator":      iterator,
+			"hold":          hold,
+			"finish":        finish,
+			"stall":         stall,
+			"hoard":         hoard,
+			"cut":           cut,
+			"crowd":         crowd,
+			"tired":         tired,
+			"tls":           tlsRequest,
+			"acme":          acmeAuthority,
+			"eventuallytls": eventuallyTLS,
 		},
 	})
 }

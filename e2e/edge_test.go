@@ -6,11 +6,14 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/headrace/headrace/internal/certificate/acmetest"
 	"github.com/headrace/headrace/internal/strangers"
 	"github.com/headrace/headrace/internal/testpoll"
 )
@@ -50,6 +53,41 @@ func tired(ts *testscript.TestScript, neg bool, args []string) {
 	for _, k := range strangers.Kinds() {
 		ts.Logf("%v: %d cut", k, w.crowd.Cut(k))
 	}
+}
+
+// acme FRONT ROOT
+//
+// Runs an ACME authority that looks for challenges at PORT, which is free. ACME_DIRECTORY is its
+// address, the file FRONT holds whom to trust there, and ROOT whom clients trust.
+func acmeAuthority(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "acme FRONT ROOT")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	port := l.Addr().(*net.TCPAddr).Port
+	ts.Check(l.Close())
+	authority := acmetest.Start(worldOf(ts).tb, port)
+	ts.Setenv("PORT", strconv.Itoa(port))
+	ts.Setenv("ACME_DIRECTORY", authority.Directory)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), authority.Front, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), authority.Root, 0o600))
+}
+
+// eventuallyTLS FILE NAME
+//
+// Waits until the server has a certificate for the name that a client takes which trusts the file.
+func eventuallyTLS(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "eventuallytls FILE NAME")
+	w := worldOf(ts)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(ts.ReadFile(args[0])))
+	_, address, _ := strings.Cut(w.running(ts).Endpoint, "://")
+	testpoll.Until(failing{w.tb, ts}, 3*patience, func() bool {
+		conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots, ServerName: args[1]})
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, "a certificate for "+args[1])
 }
 
 // tls FILE|- [-h2] [-silent] METHOD PATH ['Name: value' ...]

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,14 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/letsencrypt/pebble/v2/ca"
-	"github.com/letsencrypt/pebble/v2/db"
-	"github.com/letsencrypt/pebble/v2/va"
-	"github.com/letsencrypt/pebble/v2/wfe"
-	"github.com/miekg/dns"
-
-	"github.com/headrace/headrace/internal/certificate"
-	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/certificate/acmetest"
 	"github.com/headrace/headrace/internal/testpoll"
 )
 
@@ -29,77 +21,14 @@ import (
 // second or two, most of it waiting between looks at an order.
 const patience = time.Minute
 
-// resolver answers that every name is this machine.
-func resolver(t *testing.T) (addr string) {
+// pool trusts the certificates in PEM.
+func pool(t *testing.T, text []byte) *x509.CertPool {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	p := x509.NewCertPool()
+	if !p.AppendCertsFromPEM(text) {
+		t.Fatalf("no certificate in %q", text)
 	}
-	s := &dns.Server{Listener: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
-		m := new(dns.Msg)
-		m.SetReply(r)
-		if r.Question[0].Qtype == dns.TypeA {
-			m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: r.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}, A: net.IPv4(127, 0, 0, 1)}}
-		}
-		_ = w.WriteMsg(m) // the asker has gone if this fails
-	})}
-	served := make(chan error, 1)
-	go func() { served <- s.ActivateAndServe() }()
-	t.Cleanup(func() {
-		s.Shutdown()
-		<-served
-	})
-	return l.Addr().String()
-}
-
-// authority is Pebble, the ACME authority that Let's Encrypt tests clients with.
-type authority struct {
-	directory string
-	roots     *x509.CertPool // to trust when talking to it
-	ca        *ca.CAImpl
-}
-
-// startAuthority runs one that looks for challenges at the given port.
-func startAuthority(t *testing.T, port int) authority {
-	t.Helper()
-	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
-	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
-	quiet := slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
-	store := db.NewMemoryStore()
-	issuer := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: 90 * 24 * 3600}})
-	front := wfe.New(quiet, store, va.New(quiet, 0, port, true, resolver(t), store), issuer, nil, true, false, 1, 1)
-
-	own, err := certificate.NewAuthority(clock.System{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := certificate.Config(own.Serving([]string{"127.0.0.1"}).Get)
-	config.NextProtos = []string{"http/1.1"} // all that is served below
-	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &http.Server{Handler: front.Handler(), ErrorLog: quiet}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	t.Cleanup(func() {
-		s.Close()
-		<-served
-	})
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(own.PEM())
-	return authority{directory: "https://" + l.Addr().String() + wfe.DirectoryPath, roots: roots, ca: issuer}
-}
-
-// trusted is whom clients trust that trust the authority.
-func (a authority) trusted(t *testing.T) *x509.CertPool {
-	t.Helper()
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(a.ca.GetRootCert(0).PEM()) {
-		t.Fatal("the authority has no root")
-	}
-	return pool
+	return p
 }
 
 // logBuffer is a log that is read while it is written.
@@ -191,13 +120,18 @@ func (p *port) shake(name string, trusted *x509.CertPool) (*x509.Certificate, er
 	return conn.ConnectionState().PeerCertificates[0], nil
 }
 
+func TestMain(m *testing.M) {
+	acmetest.Setenv()
+	os.Exit(m.Run())
+}
+
 func TestCertificateIsObtainedAndKept(t *testing.T) {
 	p := newPort(t)
-	pebble := startAuthority(t, p.number())
-	trusted := pebble.trusted(t)
+	pebble := acmetest.Start(t, p.number())
+	trusted := pool(t, pebble.Root)
 	cfg := Config{
 		Domains: []string{"kinesis.example.com", "streams.example.com"}, Email: "ops@example.com",
-		Directory: pebble.directory, Roots: pebble.roots, Storage: filepath.Join(t.TempDir(), "acme"),
+		Directory: pebble.Directory, Roots: pool(t, pebble.Front), Storage: filepath.Join(t.TempDir(), "acme"),
 	}
 	a, said := p.serve(t, cfg)
 	var first *x509.Certificate
