@@ -14,7 +14,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 unreached = { echo "compat-setup: the $(1) clients could not be installed; their tests are skipped"; test -z "$$CI"; }
 
 .DEFAULT_GOAL := help
-.PHONY: run build test check vet fmt lint unit race generate models fuzz stress bench cross compat compat-setup clean help
+.PHONY: run build test check vet fmt lint unit race generate models fuzz stress bench bench-quick microbench cross compat compat-setup clean help
 
 run: ## start headrace dev on port 4566
 	$(GO) run -ldflags '$(LDFLAGS)' ./cmd/headrace dev
@@ -45,9 +45,12 @@ stress: ## STRESS_FOR with a thousand shards, minutes of crashes, hundreds of ti
 	CRASH_FOR=5m $(GO) test -count=1 -timeout 60m -v ./e2e/crash
 	LANE_SEEDS=50000 HISTORIES=20000 TWINS=500 STREAM_TWINS=500 FAULT_STEP=4 FLIPS=2000 $(GO) test -count=1 -timeout 60m ./internal/lane/disk ./internal/shardlog ./internal/stream ./internal/check
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=10 -timeout 60m $(RACE:%=./%/...)
-bench: build ## benchmarks of the hot paths, then the scenarios of bench/
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
+bench: build ## the scenarios of bench/ and one table of them all: about 70 minutes on a quiet machine
 	$(GO) run ./bench
+bench-quick: build ## one short round of every scenario, which says whether they work: about 6 minutes
+	$(GO) run ./bench -quick
+microbench: ## the Go benchmarks beside the hot paths
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 cross: ## compile for every platform served
 	@for p in $(PLATFORMS); do echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./... || exit 1; done
 compat: compat-setup ## the main job with real AWS clients only

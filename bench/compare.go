@@ -29,6 +29,8 @@ type target struct {
 	rates, requests, slowest, costs []float64
 	// flushes is the least number of flushes that a counted run saw, -1 before there was one.
 	flushes int
+	// refused counts the puts that were throttled.
+	refused int64
 }
 
 const (
@@ -76,6 +78,11 @@ func (c *comparison) print(o options) {
 		fmt.Fprintf(o.out, "  %-52s %6.1f %7.1f %6.2f %6.1f ms %6.2f %11.0f us %6.2f %7s\n", t.name, median(t.rates), median(t.requests),
 			first.ratio(t), median(t.slowest), median(first.slowest)/median(t.slowest), median(t.costs), median(t.costs)/median(first.costs), flushes)
 	}
+	for _, t := range c.targets {
+		if t.refused > 0 {
+			fmt.Fprintf(o.out, "  %s: %d puts were throttled for want of room and made again\n", t.name, t.refused)
+		}
+	}
 	fmt.Fprintf(o.out, "  ratios are the first line's to that line's, of processor time the other way round\n")
 }
 
@@ -118,6 +125,7 @@ func (t *target) round(ctx context.Context, o options, requests []request, conns
 	if err != nil {
 		return err
 	}
+	t.refused += got.refused
 	t.rates = append(t.rates, got.mbPerSecond())
 	t.requests = append(t.requests, got.perSecond())
 	t.slowest = append(t.slowest, got.millis(.99))

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -92,7 +91,7 @@ func (o options) fillLog(ctx context.Context, data, wal string) (gib float64, er
 		}
 	}
 	// The last put is refused record by record: the log is full.
-	if !strings.Contains(err.Error(), "ProvisionedThroughputExceededException") {
+	if !errors.Is(err, errRefused) {
 		return 0, fmt.Errorf("fill log: %w", err)
 	}
 	p.stop()

@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ type request struct {
 // load is what a run of connections achieved.
 type load struct {
 	payload int64
+	refused int64 // puts that were throttled and made again, in the time of the one that was taken
 	elapsed time.Duration
 	times   []time.Duration // of the requests, sorted
 }
@@ -42,7 +44,7 @@ func (l load) millis(share float64) float64 {
 func (l load) add(o load) load {
 	all := slices.Concat(l.times, o.times)
 	slices.Sort(all)
-	return load{l.payload + o.payload, l.elapsed + o.elapsed, all}
+	return load{l.payload + o.payload, l.refused + o.refused, l.elapsed + o.elapsed, all}
 }
 
 // runLoad sends requests to addr from conns connections, each waiting for its answer before it
@@ -50,7 +52,7 @@ func (l load) add(o load) load {
 func runLoad(ctx context.Context, addr string, requests []request, conns int, d time.Duration) (load, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	return gather(conns, func(c int, data *atomic.Int64) (times []time.Duration, err error) {
+	return gather(conns, func(c int, data *counts) (times []time.Duration, err error) {
 		cl, err := dial(addr)
 		if err != nil {
 			return nil, err
@@ -58,11 +60,11 @@ func runLoad(ctx context.Context, addr string, requests []request, conns int, d 
 		defer cl.conn.Close()
 		for i := 0; ctx.Err() == nil; i++ {
 			q, begin := &requests[(c+i)%len(requests)], time.Now()
-			if err := cl.send(q); err != nil {
+			if err := cl.put(ctx, q, &data.refused); err != nil {
 				return times, err
 			}
 			times = append(times, time.Since(begin))
-			data.Add(int64(q.payload))
+			data.payload.Add(int64(q.payload))
 		}
 		return times, nil
 	})
@@ -78,7 +80,7 @@ func runOpen(ctx context.Context, addr string, requests []request, perSecond flo
 		ticket atomic.Int64
 		last   = int64(perSecond * d.Seconds())
 	)
-	return gather(conns, func(c int, data *atomic.Int64) (times []time.Duration, err error) {
+	return gather(conns, func(c int, data *counts) (times []time.Duration, err error) {
 		cl, err := dial(addr)
 		if err != nil {
 			return nil, err
@@ -92,21 +94,24 @@ func runOpen(ctx context.Context, addr string, requests []request, perSecond flo
 			due := begin.Add(time.Duration(float64(n) / perSecond * 1e9))
 			pause(ctx, time.Until(due))
 			q := &requests[int(n)%len(requests)]
-			if err := cl.send(q); err != nil {
+			if err := cl.put(ctx, q, &data.refused); err != nil {
 				cancel()
 				return times, err
 			}
 			times = append(times, time.Since(due))
-			data.Add(int64(q.payload))
+			data.payload.Add(int64(q.payload))
 		}
 		return times, nil
 	})
 }
 
+// counts is what the connections of a run count together.
+type counts struct{ payload, refused atomic.Int64 }
+
 // gather runs conns workers and joins what they measured.
-func gather(conns int, work func(c int, data *atomic.Int64) ([]time.Duration, error)) (load, error) {
+func gather(conns int, work func(c int, data *counts) ([]time.Duration, error)) (load, error) {
 	var (
-		data  atomic.Int64
+		data  counts
 		errs  = make([]error, conns)
 		times = make([][]time.Duration, conns)
 		wg    sync.WaitGroup
@@ -121,7 +126,7 @@ func gather(conns int, work func(c int, data *atomic.Int64) ([]time.Duration, er
 		return load{}, errors.Join(append(errs, errors.New("no request was answered"))...)
 	}
 	slices.Sort(all)
-	return load{payload: data.Load(), elapsed: elapsed, times: all}, errors.Join(errs...)
+	return load{payload: data.payload.Load(), refused: data.refused.Load(), elapsed: elapsed, times: all}, errors.Join(errs...)
 }
 
 // pause waits, less if ctx ends.
@@ -152,16 +157,38 @@ func dial(addr string) (*client, error) {
 	return &client{conn: conn, r: bufio.NewReaderSize(conn, 64<<10)}, nil
 }
 
+// errRefused says that a put was throttled: there is no room for its records now.
+var errRefused = errors.New("put was throttled")
+
+// put makes a put until it is taken, and counts how often it was refused. When the time is up a refusal
+// is the end of it.
+func (c *client) put(ctx context.Context, q *request, refused *atomic.Int64) error {
+	for {
+		err := c.send(q)
+		if !errors.Is(err, errRefused) {
+			return err
+		}
+		refused.Add(1)
+		if ctx.Err() != nil {
+			return nil
+		}
+		pause(ctx, 2*time.Millisecond)
+	}
+}
+
 // send makes a request and checks its answer.
 func (c *client) send(q *request) error {
 	body, err := c.exchange(q.bytes)
-	if err != nil {
-		return err
+	if err == nil && bytes.Contains(body, q.accept) {
+		return nil
 	}
-	if !bytes.Contains(body, q.accept) {
-		return fmt.Errorf("answer lacks %q: %.300s", q.accept, body)
+	if err == nil {
+		err = fmt.Errorf("answer lacks %q: %.300s", q.accept, body)
 	}
-	return nil
+	if strings.Contains(err.Error(), "ProvisionedThroughputExceededException") {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	return err
 }
 
 // exchange makes a request and returns the answer's body, which is valid until the next.

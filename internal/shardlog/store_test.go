@@ -79,8 +79,6 @@ func TestStore(t *testing.T) {
 	f("FlushedTinyGroups", 2<<10, tiered(700, 2, true, false))
 	f("FlushedCached", 64<<10, tiered(2000, 3, true, true))
 	f("FlushedBeside", 2<<10, tiered(3000, 3, false, false))
-	f("Copied", 0, func(*shardlog.Config) {})
 	f("CopiedTinyGroupsCarried", 2<<10, (*shardlog.Config).CarryEagerly)
-	f("CopiedFlushed", 64<<10, tiered(2000, 3, true, true))
 	f("CopiedFlushedBeside", 2<<10, tiered(3000, 3, false, false))
 }
