@@ -60,7 +60,9 @@ func runLoad(ctx context.Context, addr string, requests []request, conns int, d 
 		defer cl.conn.Close()
 		for i := 0; ctx.Err() == nil; i++ {
 			q, begin := &requests[(c+i)%len(requests)], time.Now()
-			if err := cl.put(ctx, q, &data.refused); err != nil {
+			if err := cl.put(ctx, q, &data.refused); errors.Is(err, errRefused) {
+				break // the time is up
+			} else if err != nil {
 				return times, err
 			}
 			times = append(times, time.Since(begin))
@@ -160,8 +162,8 @@ func dial(addr string) (*client, error) {
 // errRefused says that a put was throttled: there is no room for its records now.
 var errRefused = errors.New("put was throttled")
 
-// put makes a put until it is taken, and counts how often it was refused. When the time is up a refusal
-// is the end of it.
+// put makes a put until it is taken, and counts how often it was refused. It returns a refusal when the
+// time is up.
 func (c *client) put(ctx context.Context, q *request, refused *atomic.Int64) error {
 	for {
 		err := c.send(q)
@@ -170,7 +172,7 @@ func (c *client) put(ctx context.Context, q *request, refused *atomic.Int64) err
 		}
 		refused.Add(1)
 		if ctx.Err() != nil {
-			return nil
+			return err
 		}
 		pause(ctx, 2*time.Millisecond)
 	}
