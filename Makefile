@@ -7,7 +7,7 @@ FUZZTIME ?= 10s
 # How long the server with a thousand shards runs in make stress.
 STRESS_FOR ?= 30m
 # Where goroutines meet: the packages that make test runs under the race detector too.
-RACE     := $(wildcard internal/lane internal/coordinator internal/objectstore internal/shardlog internal/journal internal/stream internal/wire internal/metrics internal/server internal/api internal/auth)
+RACE     := $(wildcard internal/lane internal/coordinator internal/objectstore internal/shardlog internal/journal internal/stream internal/wire internal/metrics internal/server internal/api internal/listener internal/certificate internal/ratelimit internal/audit internal/auth)
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 # Where a package registry is not reached the tests of its clients are skipped; a CI run must have them.
