@@ -19,6 +19,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/headrace/headrace/internal/backup"
 	"github.com/headrace/headrace/internal/lane"
 	lanedisk "github.com/headrace/headrace/internal/lane/disk"
 	"github.com/headrace/headrace/internal/objectstore/dir"
@@ -109,7 +110,7 @@ func lockData(fs vfs.FS) (io.Closer, error) {
 	locked, data := false, false
 	for _, e := range entries {
 		locked = locked || e.Name == lockFile
-		data = data || e.Name == walDir || e.Name == blocks || e.Name == state
+		data = data || e.Name == walDir || e.Name == blocks || e.Name == state || e.Name == backup.Mark
 	}
 	switch {
 	case !data:
@@ -150,6 +151,12 @@ func (c *checker) object(file string, offset int64, err error) {
 }
 
 func (c *checker) run(ctx context.Context) (err error) {
+	if err := backup.Finished(c.fs); errors.Is(err, backup.ErrUnfinished) {
+		c.add(backup.Mark, 0, err.Error())
+		return nil
+	} else if err != nil {
+		return err
+	}
 	if err := c.openLane(ctx); err != nil {
 		return err
 	}
@@ -167,6 +174,14 @@ func (c *checker) run(ctx context.Context) (err error) {
 	cfg := shardlog.CheckConfig{Bucket: c.blocks, Journal: coordinatorShard, Found: c.place}
 	if c.lane != nil {
 		cfg.Lane, cfg.Held = c.lane, c.lane.Found().Bounds
+		if c.report.Segments == 0 { // a restored directory has none before it is first used
+			first, err := shardlog.Origin(ctx, c.blocks)
+			if err != nil {
+				return err
+			}
+			cfg.Held = lane.Bounds{First: first, Next: first}
+			c.report.First, c.report.Next = uint64(first), uint64(first)
+		}
 	}
 	logs, err := shardlog.Check(ctx, cfg)
 	if err != nil {

@@ -15,11 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headrace/headrace/internal/backup"
 	"github.com/headrace/headrace/internal/clock"
 	coordinatordisk "github.com/headrace/headrace/internal/coordinator/disk"
 	"github.com/headrace/headrace/internal/lane"
 	lanedisk "github.com/headrace/headrace/internal/lane/disk"
 	"github.com/headrace/headrace/internal/objectstore/dir"
+	heldbucket "github.com/headrace/headrace/internal/objectstore/held"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/testpoll"
@@ -35,6 +37,8 @@ type run struct {
 	lane *lanedisk.Lane
 	log  *shardlog.Store
 	rows *coordinatordisk.Coordinator
+	// backup is what a backup is taken of.
+	backup backup.Source
 }
 
 const (
@@ -63,9 +67,12 @@ func startOn(t testing.TB, disk vfs.FS) *run {
 		}
 	}
 	must()
-	r.lane, err = lanedisk.Open(ctx, r.fs, lanedisk.Config{Segments: segments, SegmentBytes: segmentBytes})
+	stored, err := dir.Open(r.fs, blocks, clock.System{})
 	must()
-	bucket, err := dir.Open(r.fs, blocks, clock.System{})
+	bucket := heldbucket.New(stored)
+	first, err := shardlog.Origin(ctx, bucket)
+	must()
+	r.lane, err = lanedisk.Open(ctx, r.fs, lanedisk.Config{Segments: segments, SegmentBytes: segmentBytes, First: first})
 	must()
 	r.log, err = shardlog.Open(ctx, shardlog.Config{
 		Lane: r.lane, LaneBytes: segments * segmentBytes, Bucket: bucket, Clock: clock.System{},
@@ -78,6 +85,7 @@ func startOn(t testing.TB, disk vfs.FS) *run {
 		Log: r.log, Registry: r.log, Bucket: snapshots, Shard: coordinatorShard, SnapshotBytes: 4 << 10,
 	})
 	must()
+	r.backup = backup.Source{Log: r.log, Blocks: bucket, Rows: r.rows, State: snapshots, Clock: clock.System{}}
 	if err := lock.Close(); err != nil { // tests check while this process has it open
 		t.Fatal(err)
 	}
@@ -529,5 +537,46 @@ func TestGroups(t *testing.T) {
 	want := fmt.Sprintf("group %d: short chunk header", lane.Position(b.Next))
 	if len(found) != 1 || found[0].What != want || found[0].File != "wal/000.wal" || found[0].Offset == 0 {
 		t.Errorf("found %v, want %q", found, want)
+	}
+}
+
+// TestRestored checks a directory as a restore leaves it, once it has been used, and one that was
+// restored in part.
+func TestRestored(t *testing.T) {
+	r := startOn(t, memfs.New())
+	r.fill(100)
+	b, err := backup.Begin(t.Context(), r.backup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var archive bytes.Buffer
+	if err := errors.Join(b.Write(t.Context(), &archive), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	disk := memfs.New()
+	if _, err := backup.Restore(t.Context(), disk, bytes.NewReader(archive.Bytes()), clock.System{}); err != nil {
+		t.Fatal(err)
+	}
+	sound := func() {
+		t.Helper()
+		if found := checkOn(t, disk); len(found) > 0 {
+			t.Errorf("found %v", found)
+		}
+	}
+	sound()
+	c := &checker{fs: readOnly{disk}, sound: true, found: func(f Finding) { t.Error(f) }}
+	if err := c.run(t.Context()); err != nil || c.report.Segments != 0 || c.report.Shards != shards+1 || c.report.First < 2 || c.report.Next != c.report.First {
+		t.Errorf("run() = %v, %+v", err, c.report)
+	}
+	r = startOn(t, disk)
+	r.fill(100)
+	r.stop()
+	sound()
+	if err := store(disk, backup.Mark, nil); err != nil {
+		t.Fatal(err)
+	}
+	if found := checkOn(t, disk); len(found) != 1 || found[0].File != backup.Mark {
+		t.Errorf("a restore that was cut short: found %v", found)
 	}
 }

@@ -16,8 +16,8 @@ import (
 )
 
 // served makes a data directory by running the real server on it: a stream of 2 shards with the
-// lines of text, which are enough to be moved to block files.
-func served(t *testing.T, data, text string) {
+// lines of text. It calls then before the server stops.
+func served(t *testing.T, data, text string, then func(endpoint string)) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	ready, done := make(chan net.Addr, 1), make(chan int, 1)
@@ -52,10 +52,7 @@ func served(t *testing.T, data, text string) {
 			t.Errorf("stream %q: exit code %d, %s", args, code, &said)
 		}
 	}
-	testpoll.Until(t, 10*time.Second, func() bool {
-		names, _ := filepath.Glob(filepath.Join(data, "blocks", "manifest+", "*"))
-		return len(names) > 0
-	}, "a manifest")
+	then(endpointURL(addr.String()))
 }
 
 func TestCheck(t *testing.T) {
@@ -70,7 +67,12 @@ func TestCheck(t *testing.T) {
 	}
 	_, stderr := f(ExitUsage)
 	printed := "=== missing\n" + stderr
-	served(t, data, strings.Repeat(strings.Repeat("text ", 180<<10)+"\n", 18))
+	served(t, data, strings.Repeat(strings.Repeat("text ", 180<<10)+"\n", 18), func(string) {
+		testpoll.Until(t, 10*time.Second, func() bool { // the lines are enough to be moved to block files
+			names, _ := filepath.Glob(filepath.Join(data, "blocks", "manifest+", "*"))
+			return len(names) > 0
+		}, "a manifest")
+	})
 	out, _ := f(ExitOK)
 	// How much the log still holds depends on when the last flush was.
 	out = strings.ReplaceAll(out, "no groups", "groups 0 to 0")

@@ -141,7 +141,7 @@ func (a *App) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd, "%v", err)
 	})
-	root.AddCommand(a.dev(), a.serve(), a.check(), a.stream(), a.policy(), a.env(), a.ca(), a.health(), a.version(), a.config())
+	root.AddCommand(a.dev(), a.serve(), a.check(), a.backup(), a.restore(), a.stream(), a.policy(), a.env(), a.ca(), a.health(), a.version(), a.config())
 	return root
 }
 

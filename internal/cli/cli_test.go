@@ -77,6 +77,10 @@ func TestUsageErrors(t *testing.T) {
 	f(`invalid argument "5" for "--transition-delay" flag: "5" is not a duration such as 5s (see headrace dev --help)`, "dev", "--transition-delay", "5")
 	f(`invalid argument "loud" for "--log-level" flag: "loud" is none of debug, info, warn, error (see headrace dev --help)`, "dev", "--log-level=loud")
 	f(`no data directory: give --data DIR (see headrace serve --help)`, "serve")
+	f(`no data directory: give --data DIR (see headrace restore --help)`, "restore", "b.tar")
+	f(`missing argument FILE (see headrace restore --help)`, "restore")
+	f(`give the file to write: --to FILE (see headrace backup --help)`, "backup")
+	f(`give the file to write: --to FILE (see headrace backup --help)`, "backup", "--to", ".")
 	for _, listen := range []string{"0.0.0.0:4566", ":4566", "[::]:4566", "192.0.2.1:4566", "host.example:4566"} {
 		f(listen+` is reached from outside this machine, and in cleartext: set up TLS, listen on loopback or give --insecure-listen (see headrace serve --help)`,
 			"serve", "--data", "d", "--listen", listen)

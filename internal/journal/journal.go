@@ -133,6 +133,8 @@ type Journal[A any] struct {
 		down error
 	}
 	wakeup chan struct{}
+	// snapshots is held by the snapshot under way, or by whoever wants none.
+	snapshots chan struct{}
 
 	mu struct {
 		// The machine is read and changed under it too.
@@ -173,7 +175,7 @@ func Open[A any](ctx context.Context, cfg Config, machine Machine[A]) (*Journal[
 	if cfg.Retry == 0 {
 		cfg.Retry = DefaultRetry
 	}
-	j := &Journal[A]{cfg: cfg, machine: machine, wakeup: make(chan struct{}, 1)}
+	j := &Journal[A]{cfg: cfg, machine: machine, wakeup: make(chan struct{}, 1), snapshots: make(chan struct{}, 1)}
 	if err := j.recover(ctx); err != nil {
 		return nil, fmt.Errorf("open journal %q: %w", cfg.Name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/headrace/headrace/internal/objectstore"
@@ -96,6 +97,12 @@ func (j *Journal[A]) keepTrying(ctx context.Context) {
 // snapshots. The order is what makes it safe to stop anywhere: there is always a snapshot whose
 // following commands the log still holds.
 func (j *Journal[A]) snapshot(ctx context.Context) error {
+	select {
+	case j.snapshots <- struct{}{}:
+		defer func() { <-j.snapshots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	j.mu.RLock()
 	rows := j.machine.Freeze()
 	next, logged := j.mu.next, j.mu.logged
@@ -120,6 +127,27 @@ func (j *Journal[A]) snapshot(ctx context.Context) error {
 	j.mu.frozen = info.Size
 	j.mu.snapshotting = false
 	return nil
+}
+
+// Hold returns the newest snapshot, its Key empty if there is none, and keeps it: until release is
+// called no other is taken, so the log keeps every command behind it. It waits for one under way.
+// Whoever backs a journal up holds it while the log is cut, and then copies the snapshot from the
+// bucket: a body opened before the release stays readable.
+func (j *Journal[A]) Hold(ctx context.Context) (newest objectstore.Info, release func(), err error) {
+	select {
+	case j.snapshots <- struct{}{}:
+	case <-ctx.Done():
+		return newest, nil, ctx.Err()
+	}
+	release = sync.OnceFunc(func() { <-j.snapshots })
+	if err = j.View(func() {}); err == nil {
+		newest, err = j.newest(ctx)
+	}
+	if err != nil {
+		release()
+		return objectstore.Info{}, nil, fmt.Errorf("hold journal %q: %w", j.cfg.Name, err)
+	}
+	return newest, release, nil
 }
 
 // removeBefore removes the snapshots older than that with the given key.

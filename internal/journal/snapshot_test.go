@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -303,6 +304,62 @@ func FuzzReadSnapshot(f *testing.F) {
 		again, err := io.ReadAll(newSnapshotReader(h, slices.Values(rows), t.Context().Err))
 		if err != nil || !bytes.Equal(again, data) {
 			t.Errorf("a snapshot of %d rows is written again as other bytes, %v", len(rows), err)
+		}
+	})
+}
+
+// TestHold holds a journal while it would take snapshots: the one there is stays, with every command
+// behind it, until the release.
+func TestHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.close()
+		w.mustOpen()
+		newest, release, err := w.journal.Hold(t.Context())
+		if err != nil || newest.Key != "" {
+			t.Fatalf("Hold() without a snapshot = %+v, %v", newest, err)
+		}
+		release()
+		release() // once more does nothing
+		w.bucket.gate = make(chan struct{})
+		w.fill(20)
+		synctest.Wait() // a snapshot has begun
+		held := make(chan error)
+		go func() {
+			var err error
+			newest, release, err = w.journal.Hold(t.Context())
+			held <- err
+		}()
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, _, err := w.journal.Hold(impatient); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Hold() beside a snapshot = %v", err)
+		}
+		close(w.bucket.gate)
+		if err := <-held; err != nil || newest.Key != w.snapshots()[0] || newest.Size == 0 {
+			t.Fatalf("Hold() = %+v, %v; want %q", newest, err, w.snapshots())
+		}
+		w.fill(100)
+		synctest.Wait()
+		if keys, b := w.snapshots(), w.bounds(); len(keys) != 1 || keys[0] != newest.Key || b.First != 21 || b.Next != 121 {
+			t.Errorf("while it is held: snapshots %q, a log of %+v; want %q and all commands from 21", keys, b, newest.Key)
+		}
+		release()
+		synctest.Wait()
+		if keys, b := w.snapshots(), w.bounds(); len(keys) != 1 || keys[0] == newest.Key || b.First != 121 {
+			t.Errorf("after the release: snapshots %q, a log of %+v", keys, b)
+		}
+		if _, release, err = w.journal.Hold(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.fill(30)
+		synctest.Wait() // a snapshot waits
+		if err := w.journal.Close(); err != nil {
+			t.Errorf("Close() while it is held = %v", err)
+		}
+		release()
+		if _, _, err := w.journal.Hold(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("Hold() after Close = %v", err)
 		}
 	})
 }

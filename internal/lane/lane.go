@@ -13,7 +13,8 @@ import (
 )
 
 // Position numbers the groups of a lane. Positions rise by one a group from 1 for the lane's whole
-// life, through restarts and moves. 0 stands before the first group.
+// life, through restarts and moves; a lane that is made for what was restored from a backup goes on
+// where the backup ended. 0 stands before the first group.
 type Position uint64
 
 // Group is one durable unit. Payload is immutable: it may be shared between the lane and everyone

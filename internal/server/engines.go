@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/headrace/headrace/internal/backup"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/coordinator"
 	coordinatordisk "github.com/headrace/headrace/internal/coordinator/disk"
@@ -15,6 +16,7 @@ import (
 	lanedisk "github.com/headrace/headrace/internal/lane/disk"
 	lanemem "github.com/headrace/headrace/internal/lane/mem"
 	"github.com/headrace/headrace/internal/objectstore/dir"
+	"github.com/headrace/headrace/internal/objectstore/held"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/shardlog/space"
 	"github.com/headrace/headrace/internal/vfs"
@@ -25,6 +27,8 @@ import (
 type engines struct {
 	log  *shardlog.Store
 	rows coordinator.Coordinator
+	// backup is what a backup is taken of, nil where there is none.
+	backup *backup.Source
 }
 
 // coordinatorShard is the log that the coordinator's commands ride in. No stream has the id 0.
@@ -78,9 +82,18 @@ func openMemory(ctx context.Context, sys *system, cfg shardlog.Config) (engines,
 // openDisk opens the engines that keep their files in fs.
 func openDisk(ctx context.Context, cfg Config, sys *system, fs vfs.FS, log shardlog.Config, fail context.CancelCauseFunc) (engines, error) {
 	sys.data = fs
+	blocks, err := dir.Open(fs, blocksDir, log.Clock)
+	if err != nil {
+		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
+	}
+	kept := held.New(blocks)
+	first, err := shardlog.Origin(ctx, kept)
+	if err != nil {
+		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
+	}
 	ring := cfg.Ring
 	lane, err := lanedisk.Open(ctx, fs, lanedisk.Config{
-		Segments: ring.Segments, SegmentBytes: ring.SegmentBytes, Ready: 2,
+		Segments: ring.Segments, SegmentBytes: ring.SegmentBytes, Ready: 2, First: first,
 		Events: lanedisk.Events{Grown: func(file string, err error) {
 			if err != nil {
 				cfg.Logger.Error("the write-ahead log stays smaller than configured", "error", err)
@@ -91,9 +104,7 @@ func openDisk(ctx context.Context, cfg Config, sys *system, fs vfs.FS, log shard
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
 	}
 	sys.onClose(lane.Close)
-	if log.Bucket, err = dir.Open(fs, blocksDir, log.Clock); err != nil {
-		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
-	}
+	log.Bucket = kept
 	log.Lane, log.LaneBytes, log.LaneRoom = lane, lane.Capacity(), lane.Room
 	log.Disk = func() (space.Disk, error) {
 		s, err := fs.Space()
@@ -122,7 +133,9 @@ func openDisk(ctx context.Context, cfg Config, sys *system, fs vfs.FS, log shard
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
 	}
 	sys.onClose(rows.Close)
-	return engines{log: store, rows: rows}, nil
+	return engines{log: store, rows: rows, backup: &backup.Source{
+		Log: store, Blocks: kept, Rows: rows, State: snapshots, Clock: log.Clock,
+	}}, nil
 }
 
 // openData opens the directory, making it if its parent exists, and takes its lock, which it holds until
@@ -148,5 +161,8 @@ func openData(name string, sys *system) (*osfs.FS, error) {
 		return nil, fmt.Errorf("lock data directory %s: %w", path, err)
 	}
 	sys.onClose(lock.Close)
+	if err := backup.Finished(fs); err != nil {
+		return nil, fmt.Errorf("open data directory %s: %w", path, err)
+	}
 	return fs, nil
 }

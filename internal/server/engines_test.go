@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/headrace/headrace/internal/backup"
 	"github.com/headrace/headrace/internal/vfs"
 )
 
@@ -77,6 +78,11 @@ func TestDataRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(file, nil, "not a directory")
+	cut := filepath.Join(dir, "cut")
+	if err := errors.Join(os.Mkdir(cut, 0o700), os.WriteFile(filepath.Join(cut, "RESTORING"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	refused(cut, backup.ErrUnfinished, "empty the directory and restore again")
 	used := filepath.Join(dir, "used")
 	start(t, onDisk(used))
 	refused(used, vfs.ErrLocked, used)

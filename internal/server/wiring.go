@@ -120,7 +120,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	}
 	sys.handler = port(calls, pages{
 		ready: &sys.ready, registry: cfg.Registry, metricsFrom: cfg.MetricsFrom, note: sys.disk.note,
-		controls: newControls(cfg.Dev, cfg.Origins),
+		controls: ownCalls(ctx, cfg, engines),
 	})
 	return sys, nil
 }

@@ -503,15 +503,15 @@ func (c *checker) gaps(m *manifest) {
 			}
 			return 1
 		})
-		for k := len(sh.members); k > 0 && sh.members[k-1].Next >= sh.low; k-- {
+		for k := len(sh.members); k > 0 && sh.jumps.Pass(sh.members[k-1].Next) >= sh.low; k-- {
 			sh.low = min(sh.low, sh.members[k-1].First)
 		}
-		first := sh.kept(now)
-		if m != nil && first < sh.low {
+		// As a start does: what the manifest says is kept was not let go by then.
+		if first := sh.jumps.Pass(sh.first); m != nil && first < sh.low {
 			c.object(manifestKey(m.number), 0, fmt.Sprintf("neither the lane nor a file holds records %d to %d of shard %d of stream %d", first, sh.low-1, id.Shard, id.Stream))
 		}
 		if id == c.cfg.Journal {
-			c.out.Journal = Bounds{First: max(sh.low, first), Next: sh.next, LastArrival: sh.last, Sealed: sh.sealed}
+			c.out.Journal = Bounds{First: max(sh.low, sh.kept(now)), Next: sh.next, LastArrival: sh.last, Sealed: sh.sealed}
 		}
 	}
 }
@@ -529,5 +529,5 @@ func (sh *checkedShard) kept(now record.Millis) record.Index {
 	for _, h := range sh.holds {
 		first = min(first, h.from)
 	}
-	return max(first, sh.first)
+	return sh.jumps.Pass(max(first, sh.first))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/jump"
 )
 
 // ErrCorrupt says that a group does not decode or contradicts what came before it. The error that
@@ -44,7 +45,8 @@ const (
 	flagMoved
 	flagSealed
 	flagWhole
-	allFlags = flagProducer | flagMoved | flagSealed | flagWhole
+	flagJumped
+	allFlags = flagProducer | flagMoved | flagSealed | flagWhole | flagJumped
 )
 
 // chunk is a chunk's header taken apart; doc.go says what the fields mean for each kind.
@@ -218,7 +220,7 @@ func (c *chunk) part() part {
 
 // stateSize is an upper bound of what appendState appends.
 func stateSize(ctl *control, producers int) int {
-	n := chunkHeaderSize + stateFixedSize + producers*producerSize
+	n := chunkHeaderSize + stateFixedSize + producers*producerSize + ctl.jumps.Size()
 	for _, h := range ctl.holds {
 		n += binary.MaxVarintLen32 + len(h.name) + 8
 	}
@@ -244,10 +246,15 @@ func appendState(dst []byte, id ShardID, st *state) []byte {
 	if st.whole {
 		c.flags |= flagWhole
 	}
+	jumps := st.jumps.After(st.first)
+	if len(jumps) > 0 {
+		c.flags |= flagJumped
+	}
 	dst = appendHeader(dst, &c)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(st.next))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(st.trim))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(st.keep.Age))
+	dst = jumps.Append(dst)
 	for _, h := range st.holds {
 		dst = binary.AppendUvarint(dst, uint64(len(h.name)))
 		dst = append(dst, h.name...)
@@ -269,7 +276,12 @@ func (c *chunk) decodeState() (state, bool) {
 	st.first, st.sealed = c.first, c.flags&flagSealed != 0
 	st.trim = record.Index(le.Uint64(c.body[8:]))
 	st.keep.Age = time.Duration(le.Uint64(c.body[16:]))
-	b := c.body[stateFixedSize:]
+	b, ok := c.body[stateFixedSize:], true
+	if c.flags&flagJumped != 0 {
+		if st.jumps, b, ok = jump.Decode(b, st.next); !ok {
+			return state{}, false
+		}
+	}
 	for range c.count {
 		n, w := binary.Uvarint(b)
 		if w <= 0 || n > uint64(len(b)-w) || uint64(len(b)-w)-n < 8 {
@@ -290,7 +302,7 @@ func (c *chunk) decodeState() (state, bool) {
 			st.producers[p.ID] = p
 		}
 	}
-	ok := st.first >= 1 && st.first <= st.next && st.next <= record.MaxIndex+1 && st.trim <= st.next && st.keep.Age >= 0
+	ok = st.first >= 1 && st.first <= st.next && st.next <= record.MaxIndex+1 && st.trim <= st.next && st.keep.Age >= 0
 	return st, ok
 }
 

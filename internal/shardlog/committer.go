@@ -142,6 +142,7 @@ func (c *committer) stop(why error) {
 	s.shutdown(why)
 	if c.tier != nil {
 		c.tier.stop()
+		c.tier.endCuts(why)
 	}
 	s.queue.Lock()
 	s.queue.down = why

@@ -118,7 +118,8 @@ type Limit struct {
 type Bounds struct {
 	// First is the index of the oldest record kept, or Next if there is none.
 	First record.Index
-	// Next is the index that the next record gets; it starts at 1.
+	// Next is the index that the next record gets; it starts at 1. In a store that was restored from
+	// a backup it starts, and went on, above all that may have been used since the backup.
 	Next record.Index
 	// LastArrival is when the newest record ever arrived, 0 if none has.
 	LastArrival record.Millis

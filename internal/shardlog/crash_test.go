@@ -15,6 +15,7 @@ import (
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/lane/mem"
 	"github.com/headrace/headrace/internal/objectstore"
+	"github.com/headrace/headrace/internal/objectstore/held"
 	objectmem "github.com/headrace/headrace/internal/objectstore/mem"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
@@ -110,7 +111,7 @@ type told struct {
 func newWorld(fan int) *world {
 	return &world{
 		fan:  fan,
-		lane: mem.New(mem.Config{MaxGroup: 2 << 10}), bucket: objectmem.New(clock.System{}, 0),
+		lane: mem.New(mem.Config{MaxGroup: 2 << 10}), bucket: held.New(objectmem.New(clock.System{}, 0)),
 		clock: clock.NewManual(time.Unix(1_800_000_000, 0)), shards: map[int]*told{},
 	}
 }

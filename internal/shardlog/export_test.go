@@ -3,6 +3,7 @@ package shardlog
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"slices"
 
@@ -35,11 +36,24 @@ func (s *Store) Slabs() (all []*slab.Slab) {
 	return all
 }
 
-// DecodeManifest decodes b as a manifest, after putting its checksum right.
+// DecodeManifest decodes b as a manifest, after putting its checksum right, and makes a restored one
+// of it, which must be whole as well.
 func DecodeManifest(b []byte) {
-	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
-	if m, err := decodeManifest("m", b); err == nil {
-		_ = m.eachState(func(lane.Position, ShardID, *state) string { return "" })
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+	m, err := decodeManifest("m", b)
+	if err != nil {
+		return
+	}
+	out := Restored{Next: 1 << 58}
+	if err := m.jump(&out); err != nil {
+		return
+	}
+	again, err := decodeManifest("m", m.encode())
+	if err == nil {
+		err = again.eachState(func(lane.Position, ShardID, *state) string { return "" })
+	}
+	if err != nil {
+		panic(fmt.Sprintf("a manifest that was restored is refused: %v", err))
 	}
 }
 
@@ -93,4 +107,23 @@ func (s *Store) Recount() (want, got map[uint64]space.Usage) {
 		return nil
 	})
 	return want, got
+}
+
+// WithoutJumps returns a manifest whose shards have forgotten what was left out of them.
+func WithoutJumps(b []byte) []byte {
+	m, err := decodeManifest("m", b)
+	if err != nil {
+		return b
+	}
+	var states []byte
+	err = m.eachState(func(born lane.Position, id ShardID, st *state) string {
+		st.jumps = nil
+		states = appendState(binary.LittleEndian.AppendUint64(states, uint64(born)), id, st)
+		return ""
+	})
+	if err != nil {
+		return b
+	}
+	m.states = states
+	return m.encode()
 }

@@ -184,12 +184,16 @@ type job struct {
 	// freeze is what to flush; nil if the position stays where it is.
 	freeze *freeze
 	merge  *merge
+	// cuts wait for the manifest.
+	cuts []*cut
 }
 
 // outcome is what became of a job.
 type outcome struct {
 	*job
 	files []*file
+	// size is the manifest's.
+	size int64
 	// left are keys that are still to be deleted.
 	left []string
 	err  error
@@ -213,7 +217,7 @@ func (t *tier) run(ctx context.Context, j *job) outcome {
 		m.files = append(slices.Clip(m.files), o.files...)
 		m.states = t.raiseFirsts(m.states)
 		m.time, m.nextFile = record.Millis(t.store.now.Load()), t.nextFile.Load()+1
-		o.err = m.put(ctx, t.store.cfg.Bucket)
+		o.size, o.err = m.put(ctx, t.store.cfg.Bucket)
 		o.fatal = o.err != nil && !errors.Is(o.err, objectstore.ErrFull) && ctx.Err() == nil
 	} else {
 		o.fatal = errors.Is(o.err, ErrCorrupt) || errors.Is(o.err, block.ErrOrder)

@@ -6,28 +6,21 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"strconv"
 	"strings"
 
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
-	"github.com/headrace/headrace/internal/shardlog/block"
+	format "github.com/headrace/headrace/internal/shardlog/manifest"
 )
 
-const (
-	manifestPrefix     = "manifest/"
-	manifestMagic      = "HRmf"
-	manifestVersion    = 1
-	manifestHeaderSize = 56
-	manifestFileSize   = 32
-	listStep           = 1000
-)
+// listStep is how many objects are listed at a time.
+const listStep = 1000
 
 // manifest is one whole snapshot of the second tier: which files there are, and how every shard
 // stood at a position of the lane. What the shards went through from there on is in the lane. The
-// valid manifest of the highest number counts; docs/format/manifest.md has its bytes.
+// valid manifest of the highest number counts; package manifest has its bytes.
 type manifest struct {
 	number   uint64
 	position lane.Position
@@ -40,65 +33,38 @@ type manifest struct {
 	// states are state chunks, each after the shard's birth.
 	states     []byte
 	stateCount uint32
+	// floor is where shards begin that are opened from here on, if their records come of age: a
+	// restore raises it, for one of the name may have been opened, and lost, since the backup. It is 1
+	// where nothing was ever restored.
+	floor record.Index
+	// begins says that a restore has written the manifest: its lane is still to be made.
+	begins bool
 }
 
-func manifestKey(n uint64) string { return fmt.Sprintf("%s%016x", manifestPrefix, n) }
+const manifestPrefix = format.Prefix
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+func manifestKey(n uint64) string { return format.Key(n) }
 
 func (m *manifest) encode() []byte {
-	le := binary.LittleEndian
-	b := make([]byte, 0, manifestHeaderSize+len(m.files)*manifestFileSize+len(m.states)+4)
-	b = append(b, manifestMagic...)
-	b = append(b, manifestVersion, 0, 0, 0)
-	b = le.AppendUint64(b, m.number)
-	b = le.AppendUint64(b, uint64(m.position))
-	b = le.AppendUint64(b, uint64(m.time))
-	b = le.AppendUint64(b, m.nextFile)
-	b = le.AppendUint32(b, uint32(len(m.files)))
-	b = le.AppendUint32(b, m.stateCount)
-	b = le.AppendUint64(b, uint64(len(m.states)))
+	out := format.Manifest{Number: m.number, Position: m.position, Time: m.time, NextFile: m.nextFile,
+		States: m.states, StateCount: m.stateCount, Floor: m.floor, Begins: m.begins}
 	for _, f := range m.files {
-		b = le.AppendUint64(b, f.layout.ID)
-		b = le.AppendUint64(b, uint64(f.layout.Size))
-		b = le.AppendUint64(b, uint64(f.layout.Footer))
-		b = le.AppendUint32(b, f.layout.Sum)
-		b = append(b, byte(f.class), 0, 0, 0)
+		out.Files = append(out.Files, format.File{Layout: f.layout, Class: uint8(f.class)})
 	}
-	b = append(b, m.states...)
-	return le.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return out.Encode()
 }
 
 // decodeManifest takes a manifest apart. Its files have no members yet.
 func decodeManifest(key string, b []byte) (*manifest, error) {
-	le := binary.LittleEndian
-	end := len(b) - 4
-	switch {
-	case end < manifestHeaderSize || string(b[:4]) != manifestMagic:
-		return nil, damaged(key, 0, "not a manifest")
-	case le.Uint32(b[end:]) != crc32.Checksum(b[:end], castagnoli):
-		return nil, damaged(key, 0, "checksum does not match")
-	case b[4] != manifestVersion || b[5]|b[6]|b[7] != 0:
-		return nil, damaged(key, 4, "unknown version")
+	in, offset, wrong := format.Decode(b, len(classes))
+	if wrong != "" {
+		return nil, damaged(key, offset, wrong)
 	}
-	m := &manifest{
-		number: le.Uint64(b[8:]), position: lane.Position(le.Uint64(b[16:])),
-		time: record.Millis(le.Uint64(b[24:])), nextFile: le.Uint64(b[32:]), stateCount: le.Uint32(b[44:]),
+	m := &manifest{number: in.Number, position: in.Position, time: in.Time, nextFile: in.NextFile,
+		states: in.States, stateCount: in.StateCount, floor: in.Floor, begins: in.Begins}
+	for _, f := range in.Files {
+		m.files = append(m.files, newFile(class(f.Class), f.Layout, nil))
 	}
-	files, states := uint64(le.Uint32(b[40:])), le.Uint64(b[48:])
-	rest := b[manifestHeaderSize:end]
-	if files*manifestFileSize > uint64(len(rest)) || states != uint64(len(rest))-files*manifestFileSize {
-		return nil, damaged(key, manifestHeaderSize, "lengths disagree")
-	}
-	for range files {
-		l := block.Layout{ID: le.Uint64(rest), Size: int64(le.Uint64(rest[8:])), Footer: int64(le.Uint64(rest[16:])), Sum: le.Uint32(rest[24:])}
-		if int(rest[28]) >= len(classes) || rest[29]|rest[30]|rest[31] != 0 || l.Size < 0 || l.Footer < 0 || l.Footer > l.Size {
-			return nil, damaged(key, int64(end-len(rest)), "file entry out of range")
-		}
-		m.files = append(m.files, newFile(class(rest[28]), l, nil))
-		rest = rest[manifestFileSize:]
-	}
-	m.states = rest
 	return m, nil
 }
 
@@ -206,9 +172,10 @@ func readManifest(ctx context.Context, bucket objectstore.Bucket, key string) (*
 	return m, err
 }
 
-func (m *manifest) put(ctx context.Context, bucket objectstore.Bucket) error {
-	if _, err := bucket.Put(ctx, manifestKey(m.number), bytes.NewReader(m.encode())); err != nil {
-		return fmt.Errorf("store manifest %d: %w", m.number, err)
+func (m *manifest) put(ctx context.Context, bucket objectstore.Bucket) (size int64, err error) {
+	b := m.encode()
+	if _, err := bucket.Put(ctx, manifestKey(m.number), bytes.NewReader(b)); err != nil {
+		return 0, fmt.Errorf("store manifest %d: %w", m.number, err)
 	}
-	return nil
+	return int64(len(b)), nil
 }

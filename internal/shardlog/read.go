@@ -182,6 +182,7 @@ func (s *Store) warm(ctx context.Context, id ShardID) {
 // REQUIRES: s.mu held.
 func (s *shard) gather(p *page, limit Limit) (sp span, stored bool, err error) {
 	refs := s.mu.tail.refs()
+	p.Next = s.mu.ctl.jumps.Pass(p.Next)
 	if p.Next < s.mu.next && (len(refs) == 0 || p.Next < refs[0].first) {
 		if sp, stored = s.spanAt(p.Next); !stored {
 			return sp, false, fmt.Errorf("read shard %d of stream %d: no file holds record %d: %w", s.id.Shard, s.id.Stream, p.Next, ErrCorrupt)
@@ -348,7 +349,7 @@ func (s *Store) ready(sh *shard, w *waiter) (bool, error) {
 	switch {
 	case sh.mu.dropped:
 		return true, ErrNotFound
-	case sh.mu.ctl.sealed, sh.mu.next > w.from && sh.firstAt(now) < sh.mu.next:
+	case sh.mu.ctl.sealed, sh.mu.next > sh.mu.ctl.jumps.Pass(w.from) && sh.firstAt(now) < sh.mu.next:
 		return true, nil
 	}
 	sh.addWaiter(w)

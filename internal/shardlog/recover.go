@@ -286,17 +286,18 @@ func (rp *replay) finish() error {
 func (rp *replay) cut(sh *shard) error {
 	refs := sh.mu.tail.refs()
 	n, next := len(refs), sh.mu.next
-	for n > 0 && refs[n-1].end() == next {
+	ctl := &sh.mu.ctl
+	for n > 0 && ctl.jumps.Pass(refs[n-1].end()) == next {
 		n--
 		next = refs[n].first
 	}
 	spans := sh.mu.spans
 	k := len(spans)
-	for k > 0 && spans[k-1].member().Next >= next {
+	for k > 0 && ctl.jumps.Pass(spans[k-1].member().Next) >= next {
 		k--
 		next = min(next, spans[k].member().First)
 	}
-	if rp.c.restored && sh.mu.ctl.first < next {
+	if rp.c.restored && ctl.jumps.Pass(ctl.first) < next {
 		return fmt.Errorf("recover shard %d of stream %d: neither the lane nor a file holds the records before %d: %w", sh.id.Shard, sh.id.Stream, next, ErrCorrupt)
 	}
 	rp.c.gave(sh, refs[:n])
@@ -307,6 +308,6 @@ func (rp *replay) cut(sh *shard) error {
 	if rp.c.tier != nil {
 		rp.c.dropSpans(sh, k)
 	}
-	sh.mu.ctl.first = max(sh.mu.ctl.first, next)
+	ctl.first = max(ctl.first, next)
 	return nil
 }

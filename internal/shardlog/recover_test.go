@@ -219,6 +219,14 @@ func FuzzRecover(f *testing.F) {
 		f.Add(all[i-1], all[i])
 	}
 	f.Add([]byte{}, []byte{1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff})
+	w, _ := beyond(f)
+	s := open(f, w.config(nil))
+	if err := s.Hold(ctx, id(0), "reader", 2); err != nil { // its state tells what was left out
+		f.Fatal(err)
+	}
+	for _, g := range groups(f, w.lane) {
+		f.Add(all[0], g.Payload)
+	}
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		l := laneOf(t, all[0], a, b)
 		s, err := shardlog.Open(ctx, shardlog.Config{Lane: l, Clock: systemClock})

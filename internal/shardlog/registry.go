@@ -19,7 +19,7 @@ func (s *Store) Open(ctx context.Context, ids []ShardID, keep Retention) error {
 			if c.lookup(id) != nil || c.opening[id] != nil {
 				continue
 			}
-			c.opening[id] = newShard(id, keep)
+			c.opening[id] = c.newShard(id, keep)
 			need += stateSize(&control{}, 0)
 		}
 		if need > s.maxGroup {
@@ -32,6 +32,16 @@ func (s *Store) Open(ctx context.Context, ids []ShardID, keep Retention) error {
 		c.draft.controls = append(c.draft.controls, c.current)
 		return nil
 	})
+}
+
+// newShard returns a shard to be opened. Positions that journals count are nobody's but theirs: a
+// restore takes them back, and a journal begins at 1.
+func (c *committer) newShard(id ShardID, keep Retention) *shard {
+	sh := newShard(id, keep)
+	if c.tier != nil && keep.Age > 0 {
+		sh.mu.next, sh.mu.ctl.first = c.tier.floor, c.tier.floor
+	}
+	return sh
 }
 
 // SetRetention implements Registry. If one of the logs does not exist nothing changes and the

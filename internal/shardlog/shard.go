@@ -6,6 +6,7 @@ import (
 
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/jump"
 	"github.com/headrace/headrace/internal/shardlog/slab"
 	"github.com/headrace/headrace/internal/shardlog/space"
 )
@@ -134,6 +135,8 @@ type control struct {
 	trim   record.Index
 	sealed bool
 	holds  []hold
+	// jumps are what restores have left out.
+	jumps jump.Jumps
 }
 
 // shard is one log. The committer alone changes mu's fields (but waiters), with the lock held, and
@@ -223,7 +226,7 @@ func (s *shard) firstUnder(ctl *control, now record.Millis, h *horizon) (lo, hi 
 	for _, h := range ctl.holds {
 		lo, hi = min(lo, h.from), min(hi, h.from)
 	}
-	return max(lo, ctl.first), max(hi, ctl.first)
+	return ctl.jumps.Pass(max(lo, ctl.first)), ctl.jumps.Pass(max(hi, ctl.first))
 }
 
 // cutoff is the arrival time of the oldest records that are not of age.

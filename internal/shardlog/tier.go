@@ -65,11 +65,17 @@ type tier struct {
 	stands uint64  // number of the newest manifest, 0 if there is none
 	// newest is the freeze of the newest manifest: every group before its position is in files.
 	newest *freeze
+	// floor is the manifests', begun that the newest still says that its lane is to be made.
+	floor record.Index
+	begun bool
 	// fresh is what came since the last freeze, frozen what is being flushed.
 	fresh, frozen backlog
-	busy, merging bool
+	running       *job // nil if there is none
+	merging       bool
 	merged        *merge // done, but in no manifest yet
 	garbage       []string
+	// cutting are the cuts that wait for a flush.
+	cutting []*cut
 	// deaths counts the files that nobody wants, dirty says that a merge may be due, pressed that
 	// an append was refused for want of room, full that the last flush found no room.
 	deaths               int
@@ -86,7 +92,7 @@ type backlog struct {
 }
 
 func newTier(s *Store) *tier {
-	t := &tier{store: s, fan: mergeFan, newest: &freeze{position: 1}}
+	t := &tier{store: s, fan: mergeFan, newest: &freeze{position: 1}, floor: 1}
 	if s.cfg.mergeFan > 0 {
 		t.fan = s.cfg.mergeFan
 	}
@@ -174,26 +180,27 @@ func (c *committer) tend() {
 // startJob begins a flush, a manifest for other reasons, or a deletion, if one is due and none runs.
 func (c *committer) startJob() bool {
 	t, now := c.tier, c.store.time()
-	if t.busy {
+	if t.running != nil {
 		return false
 	}
-	flush := t.due(now)
-	other := (t.deaths > 0 || t.merged != nil) && (now >= t.retryAt || t.full)
+	flush := t.due(now) || len(t.cutting) > 0 && now >= t.retryAt
+	other := (t.deaths > 0 || t.merged != nil || t.begun) && (now >= t.retryAt || t.full)
 	j := &job{doomed: t.garbage}
 	switch {
 	case flush || other:
-		j.manifest = &manifest{number: t.number + 1, position: t.newest.position, states: t.newest.states, stateCount: t.newest.count}
+		j.manifest = &manifest{number: t.number + 1, position: t.newest.position, states: t.newest.states, stateCount: t.newest.count, floor: t.floor}
 		if flush {
 			j.freeze = c.freeze()
 			j.manifest.position, j.manifest.states, j.manifest.stateCount = j.freeze.position, j.freeze.states, j.freeze.count
 			t.frozen, t.fresh, t.pressed = t.fresh, backlog{}, false
+			j.cuts, t.cutting = t.cutting, nil
 		}
 		j.merge = t.merged
 		j.manifest.files = t.keep(j.merge)
 	case len(t.garbage) == 0 || now < t.cleanAt:
 		return false
 	}
-	t.garbage, t.full, t.busy = nil, false, true
+	t.garbage, t.full, t.running = nil, false, j
 	t.number++
 	if t.store.cfg.inline {
 		c.finishJob(t.run(context.Background(), j))
@@ -290,7 +297,7 @@ func (c *committer) stalled(err error) {
 // finishJob makes what a manifest says true for readers, or takes back what the job stood for.
 func (c *committer) finishJob(o outcome) {
 	t := c.tier
-	t.busy = false
+	t.running = nil
 	c.store.guard.Moved()
 	t.garbage = append(t.garbage, o.left...)
 	if len(o.left) > 0 {
@@ -306,7 +313,8 @@ func (c *committer) finishJob(o outcome) {
 	if t.stands > 0 {
 		t.garbage = append(t.garbage, manifestKey(t.stands))
 	}
-	t.stands = o.manifest.number
+	t.stands, t.begun = o.manifest.number, false
+	o.cut()
 	if o.freeze != nil || t.fresh.bytes == 0 { // there is room for what is to be flushed
 		c.store.guard.Exhausted(false)
 	}
@@ -354,6 +362,7 @@ func (t *tier) setFiles(files []*file) {
 // unfreeze takes a failed job back.
 func (c *committer) unfreeze(o outcome) {
 	t := c.tier
+	o.cut()
 	if o.fatal {
 		c.failed = o.err
 		return
@@ -570,11 +579,12 @@ func (c *committer) restore(ctx context.Context, held lane.Bounds) (lane.Positio
 	t.number = l.manifest
 	t.nextFile.Store(l.file)
 	if m == nil {
-		m = &manifest{position: held.First}
+		m = &manifest{position: held.First, floor: 1}
 	} else {
 		t.nextFile.Store(max(l.file, m.nextFile))
 		t.stands, c.restored = m.number, true
 	}
+	t.floor, t.begun = m.floor, m.begins
 	t.newest = &freeze{position: m.position, states: m.states, count: m.stateCount}
 	err = m.eachState(func(born lane.Position, id ShardID, st *state) string {
 		if c.lookup(id) != nil {

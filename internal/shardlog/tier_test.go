@@ -457,5 +457,9 @@ func FuzzManifest(f *testing.F) {
 		b, _ := io.ReadAll(body)
 		f.Add(b[:len(b)-4])
 	}
+	for _, bucket := range restoredTwice(f) {
+		b := object(f, bucket, objects(f, bucket, "manifest/")[0].Key)
+		f.Add(b[:len(b)-4])
+	}
 	f.Fuzz(func(t *testing.T, b []byte) { shardlog.DecodeManifest(b) })
 }

@@ -91,7 +91,7 @@ func (c *committer) guardSpace() {
 	t, unflushed, resting := c.tier, int64(0), true
 	if t != nil {
 		unflushed = t.fresh.bytes + t.frozen.bytes
-		resting = !t.busy && !t.merging && t.merged == nil && len(t.garbage) == 0
+		resting = t.running == nil && !t.merging && t.merged == nil && len(t.garbage) == 0
 	}
 	c.store.guard.Tend(c.store.time(), unflushed, resting)
 }

@@ -155,6 +155,11 @@ func (c *Coordinator) Watch(ctx context.Context, prefix string) (coordinator.Wat
 	return w, nil
 }
 
+// Hold is journal.Journal's Hold, for whoever backs the rows up.
+func (c *Coordinator) Hold(ctx context.Context) (newest objectstore.Info, release func(), err error) {
+	return c.journal.Hold(ctx)
+}
+
 // Close implements coordinator.Coordinator. It closes neither log nor bucket.
 func (c *Coordinator) Close() error {
 	c.endWatchers(coordinator.ErrClosed)

@@ -83,6 +83,8 @@ type Config struct {
 	// Ready is how many of the files must exist before Open returns; the others are made in the
 	// background, and until then Append has the smaller ring. 0 means all.
 	Ready int
+	// First is the position at which a ring begins that is made, 0 means 1. One that exists goes on.
+	First lane.Position
 	// MaxGroup is the largest payload in bytes, at most DefaultMaxGroup; 0 means that. It is less
 	// where a segment has no room for it.
 	MaxGroup int
@@ -255,6 +257,8 @@ func (l *Lane) open(ctx context.Context) error {
 	}
 	was := found.recovery()
 	if l.id == 0 {
+		l.mu.first = max(1, l.cfg.First)
+		l.mu.next = l.mu.first
 		if l.id, err = l.random(); err != nil {
 			return err
 		}

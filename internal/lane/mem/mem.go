@@ -24,6 +24,8 @@ type Config struct {
 	Capacity int64
 	// MaxGroup is the largest payload in bytes; 0 means DefaultMaxGroup.
 	MaxGroup int
+	// First is the position of the first group; 0 means 1.
+	First lane.Position
 }
 
 // Lane is a lane.Lane in memory. Only TrimTo frees memory, and only from the front: a writer that
@@ -48,7 +50,7 @@ func New(cfg Config) *Lane {
 		cfg.MaxGroup = DefaultMaxGroup
 	}
 	l := &Lane{cfg: cfg}
-	l.mu.next = 1
+	l.mu.next = max(1, cfg.First)
 	return l
 }
 

@@ -1,0 +1,232 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/objectstore"
+	"github.com/headrace/headrace/internal/objectstore/dir"
+	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/vfs"
+	"github.com/headrace/headrace/internal/vfs/osfs"
+)
+
+const (
+	// lockFile is package server's: who holds it may use the directory.
+	lockFile = "LOCK"
+	// Mark is a file that is there as long as a restore into the directory is under way.
+	Mark = "RESTORING"
+	// maxManifest is the most bytes that a manifest is believed to have: it has some hundred a shard.
+	maxManifest = 1 << 30
+)
+
+var (
+	// ErrUnfinished says that a restore into the directory was cut short.
+	ErrUnfinished = errors.New("a restore was cut short here (" + Mark + "): empty the directory and restore again")
+	// ErrNotEmpty says that the directory is in the way of a restore.
+	ErrNotEmpty = errors.New("the directory is not empty")
+)
+
+// Finished returns ErrUnfinished if a restore into the data directory was cut short: what is in it
+// must not be used.
+func Finished(fs vfs.FS) error {
+	f, err := fs.Open(Mark, vfs.ReadOnly)
+	if errors.Is(err, vfs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(ErrUnfinished, f.Close())
+}
+
+// Restored says what a restore made.
+type Restored struct {
+	Summary
+	// Shards are the shards' logs; Jumped those that go on at sequence numbers above every one that
+	// was ever given.
+	Shards, Jumped int
+}
+
+// RestoreDirectory makes the directory at path, which must not exist or be empty, a data directory
+// with what the archive holds. Where it fails it leaves nothing behind, as far as it can.
+func RestoreDirectory(ctx context.Context, path string, archive io.Reader, c clock.Clock) (out Restored, err error) {
+	if path, err = filepath.Abs(path); err != nil {
+		return out, fmt.Errorf("restore: %w", err)
+	}
+	err = os.Mkdir(path, 0o700)
+	made := err == nil
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return out, fmt.Errorf("restore: %w", err)
+	}
+	fs, err := osfs.Open(path)
+	if err != nil {
+		return out, fmt.Errorf("restore: %w", err)
+	}
+	if out, err = Restore(ctx, fs, archive, c); err != nil && made {
+		_ = fs.Remove(lockFile) // which leaves it as it was, if it can
+	}
+	err = errors.Join(err, fs.Close())
+	switch {
+	case err != nil && made:
+		_ = os.Remove(path) // if nothing is in it
+	case err == nil && made:
+		err = syncParent(path)
+	}
+	if err != nil {
+		return out, fmt.Errorf("restore to %s: %w", path, err)
+	}
+	return out, nil
+}
+
+// syncParent makes the name of a directory durable.
+func syncParent(path string) error {
+	fs, err := osfs.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(fs.SyncDir("."), fs.Close())
+}
+
+// Restore makes fs a data directory. A file that says so is there first and goes last, so that nobody
+// takes a part for the whole.
+func Restore(ctx context.Context, fs vfs.FS, archive io.Reader, c clock.Clock) (out Restored, err error) {
+	lock, err := fs.Lock(lockFile)
+	if errors.Is(err, vfs.ErrLocked) {
+		return out, fmt.Errorf("another process uses the directory (%s is locked): %w", lockFile, err)
+	}
+	if err != nil {
+		return out, err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := empty(fs); err != nil {
+		return out, err
+	}
+	err = mark(fs)
+	if err == nil {
+		out, err = fill(ctx, fs, archive, c)
+	}
+	if err == nil {
+		// Had this one failed nobody would know what there is.
+		return out, errors.Join(fs.Remove(Mark), fs.SyncDir("."))
+	}
+	return out, errors.Join(err, undo(fs))
+}
+
+// empty returns an error if something is in the way. What a file system keeps in its root is not.
+func empty(fs vfs.FS) error {
+	entries, err := fs.List(".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch e.Name {
+		case lockFile, "lost+found":
+		case Mark:
+			return ErrUnfinished
+		default:
+			return fmt.Errorf("%w: it holds %s", ErrNotEmpty, e.Name)
+		}
+	}
+	return nil
+}
+
+// mark says that a restore is under way.
+func mark(fs vfs.FS) error {
+	f, err := fs.Open(Mark, vfs.Create|vfs.Exclusive)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte("A restore is under way, or was cut short. No server starts on this directory.\n"), 0)
+	return errors.Join(err, f.Sync(), f.Close(), fs.SyncDir("."))
+}
+
+// fill restores the archive's objects.
+func fill(ctx context.Context, fs vfs.FS, archive io.Reader, c clock.Clock) (out Restored, err error) {
+	var t target
+	if t.blocks, err = dir.Open(fs, blocksPart, c); err != nil {
+		return out, err
+	}
+	if t.state, err = dir.Open(fs, statePart, c); err != nil {
+		return out, err
+	}
+	out.Summary, err = Read(ctx, archive, func(e Entry, body io.Reader) error { return t.object(ctx, e, body) })
+	if err != nil {
+		return out, err
+	}
+	if t.key == "" {
+		return out, fmt.Errorf("%w: it has no manifest", ErrDamaged)
+	}
+	made, err := shardlog.Restore(ctx, t.blocks, t.key, t.manifest, c.Now())
+	out.Shards, out.Jumped = made.Shards, made.Jumped
+	return out, err
+}
+
+// target is where objects go. The manifest, which would make them count, waits until all are known
+// to be whole.
+type target struct {
+	blocks, state *dir.Bucket
+	key           string
+	manifest      []byte
+}
+
+func (t *target) object(ctx context.Context, e Entry, body io.Reader) (err error) {
+	part, key, _ := strings.Cut(e.Name, "/")
+	switch {
+	case part == blocksPart && shardlog.IsManifest(key):
+		if t.key != "" || e.Size > maxManifest {
+			return fmt.Errorf("%w: a manifest too many or too large", ErrDamaged)
+		}
+		t.key = key
+		t.manifest, err = io.ReadAll(body)
+		return err
+	case part == blocksPart:
+		_, err = t.blocks.Put(ctx, key, body)
+	case part == statePart:
+		_, err = t.state.Put(ctx, key, body)
+	default:
+		return fmt.Errorf("%w: no such part", ErrVersion)
+	}
+	if errors.Is(err, objectstore.ErrKey) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}
+
+// undo removes what a restore made: its mark last, when the rest is gone for certain.
+func undo(fs vfs.FS) error {
+	err := errors.Join(remove(fs, blocksPart, true), remove(fs, statePart, true), fs.SyncDir("."))
+	if err == nil {
+		err = errors.Join(remove(fs, Mark, false), fs.SyncDir("."))
+	}
+	if err != nil {
+		return fmt.Errorf("the directory must be emptied by hand: %w", err)
+	}
+	return nil
+}
+
+// remove removes a file, or a directory with everything in it. What is not there is gone.
+func remove(fs vfs.FS, name string, directory bool) error {
+	if directory {
+		entries, err := fs.List(name)
+		if err != nil && !errors.Is(err, vfs.ErrNotExist) {
+			return err
+		}
+		for _, e := range entries {
+			if err := remove(fs, path.Join(name, e.Name), e.Dir); err != nil {
+				return err
+			}
+		}
+	}
+	if err := fs.Remove(name); !errors.Is(err, vfs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

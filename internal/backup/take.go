@@ -1,0 +1,128 @@
+package backup
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/objectstore"
+	"github.com/headrace/headrace/internal/objectstore/held"
+	"github.com/headrace/headrace/internal/shardlog"
+)
+
+// Parts of a data directory, and of an archive.
+const (
+	blocksPart = "blocks" // the shards' records and the manifest
+	statePart  = "state"  // the coordinator's snapshot
+)
+
+// Source is what a backup is taken of: the engines of a server, which go on meanwhile.
+type Source struct {
+	// Log is a *shardlog.Store.
+	Log interface {
+		Cut(ctx context.Context) (shardlog.Cut, error)
+	}
+	// Blocks is the Log's bucket.
+	Blocks *held.Bucket
+	// Rows is the coordinator, a journal whose log is in Log and whose snapshots are in State.
+	Rows interface {
+		Hold(ctx context.Context) (newest objectstore.Info, release func(), err error)
+	}
+	State objectstore.Bucket
+	Clock clock.Clock
+}
+
+// Backup is a backup being taken. It holds a cut of the log, and the newest snapshot of the rows that
+// is not newer: the commands between the two are in the cut.
+type Backup struct {
+	taken    time.Time
+	cut      shardlog.Cut
+	hold     *held.Hold
+	snapshot objectstore.Info // its Key is empty if there is none yet
+	rows     io.ReadCloser
+}
+
+// Begin takes hold of what a backup needs. Everything that was answered before the call is in it. The
+// caller closes the Backup; ctx must stay alive until then.
+func Begin(ctx context.Context, src Source) (_ *Backup, err error) {
+	b := &Backup{taken: src.Clock.Now(), hold: src.Blocks.Hold()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("begin backup: %w", err), b.Close())
+		}
+	}()
+	// The snapshot is older than the cut, and no other may be taken before that: the log would forget
+	// commands that neither the snapshot nor the cut has.
+	newest, release, err := src.Rows.Hold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if b.snapshot = newest; newest.Key != "" {
+		if b.rows, err = src.State.Get(ctx, newest.Key, 0, -1); err != nil {
+			return nil, err
+		}
+	}
+	if b.cut, err = src.Log.Cut(ctx); err != nil {
+		return nil, err
+	}
+	var keys []string
+	for _, o := range b.cut.Objects {
+		keys = append(keys, o.Key)
+	}
+	b.hold.Only(keys)
+	return b, nil
+}
+
+// Bytes is the size of all objects.
+func (b *Backup) Bytes() int64 {
+	n := b.snapshot.Size
+	for _, o := range b.cut.Objects {
+		n += o.Size
+	}
+	return n
+}
+
+// Write writes the archive. After an error what was written is no backup.
+func (b *Backup) Write(ctx context.Context, to io.Writer) error {
+	buffered := bufio.NewWriterSize(to, 256<<10)
+	w, err := newWriter(buffered, b.taken)
+	if err == nil && b.rows != nil {
+		err = w.add(Entry{statePart + "/" + b.snapshot.Key, b.snapshot.Size}, until(ctx, b.rows))
+	}
+	for i := 0; i < len(b.cut.Objects) && err == nil; i++ {
+		err = b.object(ctx, w, b.cut.Objects[i])
+	}
+	if err == nil {
+		err = w.close()
+	}
+	if err == nil {
+		err = buffered.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("write backup: %w", err)
+	}
+	return nil
+}
+
+func (b *Backup) object(ctx context.Context, w *writer, o objectstore.Info) error {
+	body, err := b.hold.Get(ctx, o.Key)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", o.Key, err)
+	}
+	return errors.Join(w.add(Entry{blocksPart + "/" + o.Key, o.Size}, until(ctx, body)), body.Close())
+}
+
+// Close lets go of everything.
+func (b *Backup) Close() error {
+	var err error
+	if b.rows != nil {
+		err = b.rows.Close()
+	}
+	b.hold.Release()
+	return err
+}
