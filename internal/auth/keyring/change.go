@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/headrace/headrace/internal/coordinator"
+	"github.com/headrace/headrace/internal/shardlog"
 )
 
 // create puts a row that must not exist yet, else it returns exists.
@@ -15,12 +16,21 @@ func (k *Keyring) create(ctx context.Context, key string, row any, exists error)
 	switch {
 	case errors.Is(err, coordinator.ErrConflict):
 		return exists
-	case errors.Is(err, coordinator.ErrTooLarge):
-		return refuse(LimitExceeded, "The policies together are too large")
 	case err != nil:
-		return fmt.Errorf("write row %s: %w", key, err)
+		return notWritten(key, err)
 	}
 	return k.wrote(key, value, version)
+}
+
+// notWritten is the error of a change that was not made.
+func notWritten(key string, err error) error {
+	switch {
+	case errors.Is(err, coordinator.ErrTooLarge):
+		return refuse(LimitExceeded, "The policies together are too large")
+	case errors.Is(err, shardlog.ErrFull):
+		return refuse(NoRoom, "Rate exceeded: there is no room to store the change")
+	}
+	return fmt.Errorf("write row %s: %w", key, err)
 }
 
 // change reads a row, has edit change it, and puts it back, again from the start whenever somebody else
@@ -46,10 +56,8 @@ func change[R any](ctx context.Context, k *Keyring, key string, missing error, e
 		switch {
 		case errors.Is(err, coordinator.ErrConflict):
 			continue
-		case errors.Is(err, coordinator.ErrTooLarge):
-			return refuse(LimitExceeded, "The policies together are too large")
 		case err != nil:
-			return fmt.Errorf("write row %s: %w", key, err)
+			return notWritten(key, err)
 		}
 		return k.wrote(key, value, version)
 	}
@@ -77,7 +85,7 @@ func remove[R any](ctx context.Context, k *Keyring, key string, missing error, a
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("delete row %s: %w", key, err)
+			return notWritten(key, err)
 		}
 		k.deleted(key, e.Version)
 		return nil

@@ -21,6 +21,8 @@ const (
 	Invalid
 	// MalformedPolicy is MalformedPolicyDocument.
 	MalformedPolicy
+	// NoRoom is Throttling: the storage takes nothing now, and will again.
+	NoRoom
 )
 
 // Error is a refusal with AWS's words for it.

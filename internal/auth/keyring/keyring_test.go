@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,13 +10,16 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/coordinator"
 	coordinatormem "github.com/headrace/headrace/internal/coordinator/mem"
 	"github.com/headrace/headrace/internal/secret"
+	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/testpoll"
 	"github.com/headrace/headrace/internal/vfs"
 )
@@ -161,6 +165,16 @@ func TestRefusals(t *testing.T) {
 	w.says(w.PutUserPolicy(ctx, acct, "alice", "one", doc+strings.Repeat(" ", 20000)), LimitExceeded, "Maximum policy size of 2048 bytes exceeded for user alice")
 	w.ok(w.PutUserPolicy(ctx, acct, "alice", "one", doc))
 
+	w.ok(w.ReplaceUserPolicies(ctx, acct, "alice", map[string]string{"a": doc, "b": large}))
+	w.says(w.ReplaceUserPolicies(ctx, acct, "alice", map[string]string{"a": large, "b": large}), LimitExceeded, "Maximum policy size of 2048 bytes exceeded for user alice")
+	w.says(w.ReplaceUserPolicies(ctx, acct, "alice", map[string]string{"a": "[", "b": doc}), MalformedPolicy, "Syntax errors in policy.")
+	if u, err := w.User(acct, "alice"); err != nil || len(u.Policies) != 2 || u.Policies["b"] != large {
+		t.Errorf("after a refusal alice has %v, %v", u.Policies, err)
+	}
+	w.ok(w.ReplaceRolePolicies(ctx, acct, "reader", map[string]string{"a": doc}))
+	w.says(w.ReplaceRolePolicies(ctx, acct, "reader", map[string]string{"a/b": doc}), Invalid, "The specified value for policyName is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-")
+	w.ok(w.ReplaceRolePolicies(ctx, acct, "reader", nil))
+
 	_, err = w.CreateRole(ctx, acct, "writer", RoleSpec{Trust: trust})
 	w.says(err, LimitExceeded, "Cannot exceed quota for RolesPerAccount: 1")
 	f := func(s RoleSpec, kind Kind, text string) {
@@ -224,6 +238,62 @@ func TestProviders(t *testing.T) {
 	}
 	if all := w.Providers(acct); len(all) != 0 {
 		t.Errorf("there is still %v", all)
+	}
+}
+
+// fullAtTimes refuses writes while it is full, as a coordinator on a full disk does.
+type fullAtTimes struct {
+	coordinator.Coordinator
+	full atomic.Bool
+}
+
+func (c *fullAtTimes) Put(ctx context.Context, key string, value []byte, expect coordinator.Version) (coordinator.Version, error) {
+	if c.full.Load() {
+		return 0, fmt.Errorf("append: %w", shardlog.ErrFull)
+	}
+	return c.Coordinator.Put(ctx, key, value, expect)
+}
+
+func (c *fullAtTimes) Delete(ctx context.Context, key string, expect coordinator.Version) error {
+	if c.full.Load() {
+		return fmt.Errorf("append: %w", shardlog.ErrFull)
+	}
+	return c.Coordinator.Delete(ctx, key, expect)
+}
+
+// TestFullDisk refuses changes while there is no room, and knows nothing of them then or later.
+func TestFullDisk(t *testing.T) {
+	rows := &fullAtTimes{Coordinator: coordinatormem.New()}
+	k, err := Open(t.Context(), Config{Coordinator: rows, Key: secret.NewKey(), Clock: clock.System{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	root, err := k.Bootstrap(t.Context(), acct, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(want Kind) {
+		t.Helper()
+		_, create := k.CreateUser(t.Context(), acct, "alice")
+		_, key := k.CreateAccessKey(t.Context(), Whose{Account: acct})
+		gone := k.DeleteAccessKey(t.Context(), Whose{Account: acct}, root.ID)
+		for what, err := range map[string]error{"create user": create, "create key": key, "delete key": gone} {
+			if want == 0 && err != nil || want != 0 && !IsKind(err, want) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	}
+	rows.full.Store(true)
+	change(NoRoom)
+	if _, err := k.Lookup(root.ID, ""); err != nil || len(k.Users(acct)) != 0 {
+		t.Errorf("something changed: %v, %v", err, k.Users(acct))
+	}
+	rows.full.Store(false)
+	change(0)
+	rows.full.Store(true)
+	if err := k.DeleteUser(t.Context(), acct, "alice"); !IsKind(err, NoRoom) {
+		t.Errorf("delete user: %v", err)
 	}
 }
 

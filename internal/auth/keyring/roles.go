@@ -117,6 +117,17 @@ func (k *Keyring) PutRolePolicy(ctx context.Context, account, role, name, docume
 	})
 }
 
+// ReplaceRolePolicies gives a role these inline policies and no others, in one change.
+func (k *Keyring) ReplaceRolePolicies(ctx context.Context, account, role string, policies map[string]string) error {
+	if err := k.checkAllInline(policies); err != nil {
+		return err
+	}
+	return change(ctx, k, roleKey(account, role), noSuch("role", role), func(r *roleRow) error {
+		r.Policies = policies
+		return checkSizes("role", r.Name, r.Policies, maxRolePolicy)
+	})
+}
+
 // DeleteRolePolicy takes an inline policy from a role.
 func (k *Keyring) DeleteRolePolicy(ctx context.Context, account, role, name string) error {
 	return change(ctx, k, roleKey(account, role), noSuch("role", role), func(r *roleRow) error {

@@ -2,6 +2,8 @@ package keyring
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -63,6 +65,17 @@ func (k *Keyring) PutUserPolicy(ctx context.Context, account, user, name, docume
 	})
 }
 
+// ReplaceUserPolicies gives a user these inline policies and no others, in one change.
+func (k *Keyring) ReplaceUserPolicies(ctx context.Context, account, user string, policies map[string]string) error {
+	if err := k.checkAllInline(policies); err != nil {
+		return err
+	}
+	return change(ctx, k, userKey(account, user), noSuch("user", user), func(r *userRow) error {
+		r.Policies = policies
+		return checkSizes("user", r.Name, r.Policies, maxUserPolicy)
+	})
+}
+
 // DeleteUserPolicy takes an inline policy from a user.
 func (k *Keyring) DeleteUserPolicy(ctx context.Context, account, user, name string) error {
 	return change(ctx, k, userKey(account, user), noSuch("user", user), func(r *userRow) error {
@@ -76,6 +89,16 @@ func (k *Keyring) checkInline(name, document string) error {
 		return err
 	}
 	return k.CheckPolicy(IdentityPolicy, document)
+}
+
+// checkAllInline refuses a set of which one policy cannot be.
+func (k *Keyring) checkAllInline(policies map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(policies)) {
+		if err := k.checkInline(name, policies[name]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // without deletes a policy from those of a user or role.
