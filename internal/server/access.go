@@ -182,12 +182,9 @@ func authorizer(cfg Config, decider *access.Decider) func(*http.Request, *shape.
 		return nil
 	}
 	return func(r *http.Request, call *shape.Call, a *shape.Access) error {
-		from, _ := netip.ParseAddrPort(r.RemoteAddr) // an address that is none matches no condition
-		owner, err := decider.Decide(&access.Request{
-			AccessKeyID: call.AccessKeyID, SessionToken: call.SessionToken,
-			Action: a.Action, Resource: a.Resource, Tags: a.Tags, TagKeys: a.TagKeys, ResourceTags: a.ResourceTags,
-			Region: call.Region, Address: from.Addr().Unmap(), Secure: r.TLS != nil, Agent: r.UserAgent(),
-		})
+		q := requestOf(r, call.AccessKeyID, call.SessionToken, call.Region)
+		q.Action, q.Resource, q.Tags, q.TagKeys, q.ResourceTags = a.Action, a.Resource, a.Tags, a.TagKeys, a.ResourceTags
+		owner, err := decider.Decide(q)
 		if denied, ok := errors.AsType[*access.DeniedError](err); ok {
 			return &shape.Error{Code: "AccessDeniedException", Message: denied.Message}
 		}
@@ -195,6 +192,15 @@ func authorizer(cfg Config, decider *access.Decider) func(*http.Request, *shape.
 			call.Account = owner
 		}
 		return err
+	}
+}
+
+// requestOf returns what policies may ask of a request, without the permission that it needs.
+func requestOf(r *http.Request, accessKeyID, sessionToken, region string) *access.Request {
+	from, _ := netip.ParseAddrPort(r.RemoteAddr) // an address that is none matches no condition
+	return &access.Request{
+		AccessKeyID: accessKeyID, SessionToken: sessionToken, Region: region,
+		Address: from.Addr().Unmap(), Secure: r.TLS != nil, Agent: r.UserAgent(),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/headrace/headrace/internal/admin"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/config"
 )
@@ -26,6 +27,8 @@ type pages struct {
 	controls    http.Handler
 	// note, if set, is added to the readiness page.
 	note func() string
+	// administration is what is below admin.Path.
+	administration http.Handler
 }
 
 // port divides the one port's paths: our own pages under their names, whatever the method, and AWS
@@ -50,6 +53,8 @@ func port(calls http.Handler, p pages) http.Handler {
 		case r.URL.Path == "/-/healthy", r.URL.Path == "/-/ready", r.URL.Path == "/metrics":
 			bound(w, r)
 			own.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, admin.Path):
+			p.administration.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, controlsPath):
 			p.controls.ServeHTTP(w, r)
 		default:
