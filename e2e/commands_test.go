@@ -32,6 +32,7 @@ type world struct {
 	stalled []*rawConn          // of stall and hoard
 	crowd   *strangers.Crowd
 	pipes   map[string]*os.File // by name, of pour
+	keys    map[string][]string // by name, of signin
 }
 
 type worldKey struct{}
@@ -100,6 +101,37 @@ func server(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("AWS_ACCESS_KEY_ID", "test")
 	ts.Setenv("AWS_SECRET_ACCESS_KEY", "test")
 	ts.Setenv("AWS_REGION", "us-east-1")
+}
+
+// shownKey is an access key as headrace shows it.
+var shownKey = regexp.MustCompile(`AWS_ACCESS_KEY_ID +(\S+)\n +AWS_SECRET_ACCESS_KEY +(\S+)`)
+
+// signin root|stdout [NAME]
+//
+// Lets the script call with the access key that the server, or the last command, has shown, and as NAME
+// later on: signin NAME.
+func signin(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && (len(args) == 1 || len(args) == 2), "signin root|stdout [NAME]")
+	w := worldOf(ts)
+	key, known := w.keys[args[0]]
+	if !known {
+		text := ""
+		switch args[0] {
+		case "root":
+			text = w.running(ts).Output()
+		case "stdout":
+			text = ts.ReadFile("stdout")
+		}
+		if key = shownKey.FindStringSubmatch(text); key == nil {
+			ts.Fatalf("no access key was shown, and none is known as %s", args[0])
+		}
+		if w.keys == nil {
+			w.keys = map[string][]string{}
+		}
+		w.keys[args[len(args)-1]] = key
+	}
+	ts.Setenv("AWS_ACCESS_KEY_ID", key[1])
+	ts.Setenv("AWS_SECRET_ACCESS_KEY", key[2])
 }
 
 // halt

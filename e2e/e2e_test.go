@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server":        server,
+			"signin":        signin,
 			"halt":          halt,
 			"signal":        signal,
 			"exits":         exits,

@@ -31,8 +31,8 @@ const (
 	ExitUsage   = 2
 )
 
-// App is the program with everything it touches outside itself. In, Out, Err, Environ, Clock, Serve
-// and Connect must be set.
+// App is the program with everything it touches outside itself. In, Out, Err, Environ, Clock, Serve,
+// Connect and ConnectAccess must be set.
 type App struct {
 	// In is read by `stream put`, Out takes results, Err takes logs, progress and errors.
 	In       io.Reader
@@ -47,6 +47,8 @@ type App struct {
 	Serve func(ctx context.Context, s Service) error
 	// Connect makes the client of the stream commands.
 	Connect func(ctx context.Context, t Target) (*Client, error)
+	// ConnectAccess makes the client of the commands that administer who may call.
+	ConnectAccess func(ctx context.Context, t Target) (Access, error)
 }
 
 // Service is what the server is started with.
@@ -104,7 +106,7 @@ func (p Profile) metricsFrom() config.Peers {
 func New(in io.Reader, out, err io.Writer, environ []string, build Build) *App {
 	return &App{
 		In: in, Out: out, Err: err, Environ: environ, Build: build,
-		Clock: clock.System{}, Serve: run, Connect: connect,
+		Clock: clock.System{}, Serve: run, Connect: connect, ConnectAccess: connectAccess,
 	}
 }
 
@@ -142,6 +144,7 @@ func (a *App) root() *cobra.Command {
 		return usagef(cmd, "%v", err)
 	})
 	root.AddCommand(a.dev(), a.serve(), a.check(), a.backup(), a.restore(), a.stream(), a.policy(), a.env(), a.ca(), a.health(), a.version(), a.config())
+	root.AddCommand(a.account(), a.user(), a.key(), a.role(), a.access())
 	return root
 }
 
