@@ -184,10 +184,12 @@ func (c *client) send(q *request) error {
 	if err == nil && bytes.Contains(body, q.accept) {
 		return nil
 	}
+	const throttled = "ProvisionedThroughputExceededException"
 	if err == nil {
 		err = fmt.Errorf("answer lacks %q: %.300s", q.accept, body)
 	}
-	if strings.Contains(err.Error(), "ProvisionedThroughputExceededException") {
+	// Of many records some may have been refused, at the end of a long answer.
+	if bytes.Contains(body, []byte(throttled)) || strings.Contains(err.Error(), throttled) {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
 	return err
