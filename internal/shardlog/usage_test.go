@@ -55,7 +55,7 @@ func TestAccounts(t *testing.T) {
 			} else {
 				cfg.Memory = 64 << 10
 			}
-			cfg.Lane = reluctant{cfg.Lane, rng}
+			cfg.Lane = reluctant{cfg.Lane, rand.New(rand.NewPCG(seed, 6))} // the committer's, as the other is the test's
 		}
 		s := open(t, cfg)
 		shard := func() shardlog.ShardID {
