@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/headrace/headrace/e2e/node"
+	"github.com/headrace/headrace/internal/cli"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/testpoll"
 )
@@ -18,7 +20,8 @@ import (
 // streams of both modes, tags, splits, merges and a uniform scaling, another retention, a resource policy,
 // a root key that the node's key sealed, a deleted stream, a record that no group holds, empty data, all byte values, records in block files and records in the
 // log alone, and so many changes of tags that the coordinator has a snapshot, with commands behind it in
-// block files of the position-trimmed class and in the log.
+// block files of the position-trimmed class and in the log. In the middle it is lost and restored from a
+// backup, so that shards have left numbers out.
 func write(t *testing.T, name string) {
 	dir := filepath.Join(t.TempDir(), "data")
 	now := clock.NewManual(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
@@ -39,6 +42,7 @@ func write(t *testing.T, name string) {
 	s.put("orders", 20)
 	s.insist("PutRecord", node.Fields{"StreamName": "orders", "PartitionKey": "large", "Data": bytes.Repeat([]byte("no group holds this. "), 90_000)})
 	s.flush("orders")
+	dir = s.restored(dir)
 	s.call("MergeShards", node.Fields{"StreamName": "orders", "ShardToMerge": "shardId-000000000003", "AdjacentShardToMerge": "shardId-000000000001"}, nil)
 	s.call("UpdateShardCount", node.Fields{"StreamName": "orders", "TargetShardCount": 3, "ScalingType": "UNIFORM_SCALING"}, nil)
 	s.call("DeleteStream", node.Fields{"StreamName": "gone"}, nil)
@@ -74,6 +78,33 @@ func write(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	pack(t, dir, name+".tar.gz")
+}
+
+// restored takes a backup, loses the directory with what is put after that, and goes on in another one.
+func (s *served) restored(dir string) string {
+	s.t.Helper()
+	headrace := func(args ...string) {
+		s.t.Helper()
+		var said strings.Builder
+		app := cli.New(strings.NewReader(""), &said, &said, nil, cli.Build{})
+		if code := app.Run(s.t.Context(), args); code != 0 {
+			s.t.Fatalf("headrace %q: exit code %d: %s", args, code, &said)
+		}
+	}
+	archive, next := filepath.Join(s.t.TempDir(), "backup.tar"), filepath.Join(s.t.TempDir(), "data")
+	headrace("backup", "--to", archive, "--endpoint", s.Endpoint)
+	s.put("orders", 10)
+	s.end()
+	headrace("restore", archive, "--data", next)
+	key, err := os.ReadFile(filepath.Join(dir, "node.key"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(next, "node.key"), key, 0o600)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.Node = start(s.t, config(next, s.clock, func(_, id, _ string) { s.t.Errorf("a new root key was made: %s", id) }))
+	return next
 }
 
 // put puts some records, a call each ten; a second passes with each call.

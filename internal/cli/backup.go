@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +13,10 @@ import (
 	"strings"
 	"time"
 
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/spf13/cobra"
 
+	"github.com/headrace/headrace/internal/admin"
 	"github.com/headrace/headrace/internal/backup"
 )
 
@@ -31,7 +35,7 @@ const backupStall = 5 * time.Minute
 
 // backup is the command that takes a backup of a running server.
 func (a *App) backup() *cobra.Command {
-	var endpoint, to string
+	var endpoint, to, profile string
 	out := &output{format: formatTable}
 	cmd := &cobra.Command{
 		Use:   "backup --to FILE",
@@ -44,8 +48,10 @@ checksum was compared, and it is on the disk. Until then it is called FILE.parti
 away if anything fails. With - for FILE the backup goes to stdout: what reads it must look at
 the exit code, or leave it to restore, which refuses a backup that was cut short.
 
-Only processes of the server's own machine may take a backup. The address is that of the
-"listen" setting, found as "headrace dev" finds it; AWS_CA_BUNDLE is as for "headrace health".
+Only processes of the server's own machine may take a backup, and from "headrace serve" only
+with the root key of the server's account, found as the AWS CLI finds credentials. The address
+is that of the "listen" setting, found as "headrace dev" finds it; AWS_CA_BUNDLE is as for
+"headrace health".
 
 Records, streams and tags are in the file as they are, not encrypted; secrets of access keys
 are in it sealed with the node's key, which is not: keep that elsewhere, and keep it. Neither
@@ -61,6 +67,7 @@ wrongly. Progress goes to stderr.`,
 	load := a.configFlags(cmd, "listen")
 	cmd.Flags().StringVar(&to, "to", "", "`FILE` to write, - for stdout")
 	cmd.Flags().StringVar(&endpoint, "endpoint", "", "`URL` of the server instead of the listen address")
+	cmd.Flags().StringVar(&profile, "profile", "", "profile of ~/.aws/config to use")
 	out.flag(cmd, formatTable, formatJSON)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if info, err := os.Stat(to); to == "" || err == nil && info.IsDir() {
@@ -74,25 +81,25 @@ wrongly. Progress goes to stderr.`,
 			endpoint = localURL(loaded.Config)
 		}
 		endpoint = strings.TrimSuffix(endpoint, "/")
-		return a.takeBackup(cmd.Context(), out, endpoint, to)
+		return a.takeBackup(cmd.Context(), out, Target{Endpoint: endpoint, Profile: profile}, to)
 	}
 	return cmd
 }
 
 // takeBackup saves what the server sends and reports it, on stderr if stdout has the backup.
-func (a *App) takeBackup(ctx context.Context, out *output, endpoint, to string) error {
+func (a *App) takeBackup(ctx context.Context, out *output, from Target, to string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stall := time.AfterFunc(backupStall, func() {
 		cancel(fmt.Errorf("the server has sent nothing for %v", backupStall))
 	})
 	defer stall.Stop()
-	doing := "take a backup of " + endpoint
+	doing := "take a backup of " + from.Endpoint
 	client, err := trustingClient(a.getenv("AWS_CA_BUNDLE"))
 	if err != nil {
 		return err
 	}
-	body, size, err := askForBackup(ctx, client, endpoint)
+	body, size, err := a.askForBackup(ctx, client, from)
 	if err != nil {
 		return failed(doing, caused(ctx, err))
 	}
@@ -112,7 +119,7 @@ func (a *App) takeBackup(ctx context.Context, out *output, endpoint, to string) 
 	case err != nil:
 		return failed(doing, caused(ctx, err))
 	}
-	r := backupReport{File: to, Endpoint: endpoint, Taken: summary.Taken, Objects: summary.Objects, Bytes: summary.Bytes}
+	r := backupReport{File: to, Endpoint: from.Endpoint, Taken: summary.Taken, Objects: summary.Objects, Bytes: summary.Bytes}
 	return out.result(report, r, "%s: a backup of %s, taken %s: %d objects, %s",
 		r.File, r.Endpoint, r.Taken.Format(time.RFC3339), r.Objects, byteSize(r.Bytes))
 }
@@ -127,9 +134,21 @@ func caused(ctx context.Context, err error) error {
 
 // askForBackup returns what the server sends, and how many bytes its objects have, 0 if it does not
 // say.
-func askForBackup(ctx context.Context, client *http.Client, endpoint string) (io.ReadCloser, int64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint+"/_headrace/backup", http.NoBody)
+func (a *App) askForBackup(ctx context.Context, client *http.Client, from Target) (io.ReadCloser, int64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, from.Endpoint+"/_headrace/backup", http.NoBody)
 	if err != nil {
+		return nil, 0, err
+	}
+	cfg, err := loadAWS(ctx, from)
+	if err != nil {
+		return nil, 0, err
+	}
+	keys, err := cfg.Credentials.Retrieve(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	nothing := sha256.Sum256(nil)
+	if err := v4.NewSigner().SignHTTP(ctx, keys, req, hex.EncodeToString(nothing[:]), admin.SigningName, cfg.Region, a.Clock.Now()); err != nil {
 		return nil, 0, err
 	}
 	resp, err := client.Do(req)

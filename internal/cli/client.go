@@ -87,8 +87,8 @@ func targetFlags(group *cobra.Command) *Target {
 	return t
 }
 
-// connect makes a client by the rules of targetHelp.
-func connect(ctx context.Context, t Target) (*Client, error) {
+// loadAWS finds region and credentials by the rules of targetHelp.
+func loadAWS(ctx context.Context, t Target) (aws.Config, error) {
 	load := []func(*awsconfig.LoadOptions) error{
 		awsconfig.WithRetryer(newRetryer),
 		awsconfig.WithLogger(logging.Nop{}), // errors are reported in one line, by callError
@@ -105,10 +105,19 @@ func connect(ctx context.Context, t Target) (*Client, error) {
 	}
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, load...)
 	if err != nil {
-		return nil, fmt.Errorf("load AWS configuration: %w", err)
+		return cfg, fmt.Errorf("load AWS configuration: %w", err)
 	}
 	if cfg.Region == "" {
 		cfg.Region = config.Default().Region
+	}
+	return cfg, nil
+}
+
+// connect makes a client by the rules of targetHelp.
+func connect(ctx context.Context, t Target) (*Client, error) {
+	cfg, err := loadAWS(ctx, t)
+	if err != nil {
+		return nil, err
 	}
 	c := kinesis.NewFromConfig(cfg, func(o *kinesis.Options) {
 		o.HTTPClient = awsclient.HTTP{Next: o.HTTPClient}

@@ -3,15 +3,20 @@ package server
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/headrace/headrace/internal/admin"
+	"github.com/headrace/headrace/internal/auth/keyring"
+	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/backup"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/objectstore"
+	"github.com/headrace/headrace/internal/wire"
 )
 
 // backupStall is how long a client may take none of a backup before it is cut off: what is held for
@@ -19,12 +24,41 @@ import (
 const backupStall = time.Minute
 
 // ownCalls returns our own calls on the engines.
-func ownCalls(ctx context.Context, cfg Config, e engines) *controls {
+func ownCalls(ctx context.Context, cfg Config, e engines, identify wire.Authenticator) *controls {
 	c := newControls(cfg.Dev, cfg.Origins)
-	// Whoever has a backup has every record. As long as none of these calls is signed, it is for
-	// processes of this machine.
-	c.local("POST "+controlsPath+"backup", backups(ctx, e.backup, cfg.Logger))
+	c.local("POST "+controlsPath+"backup", operators(cfg, identify, backups(ctx, e.backup, cfg.Logger)))
 	return c
+}
+
+// operators keeps a call to whoever runs the server: the root of its own account, who signs it as AWS's
+// calls are signed. A backup has every account's records, so no policy of an account can allow it. That
+// the call comes from this machine is not enough: what a proxy on it hands on does, too, and so does
+// every other user's process. Where all callers are believed, this one is.
+func operators(cfg Config, identify wire.Authenticator, next http.Handler) http.Handler {
+	if cfg.Access.AnyCredentials {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		bound(w, r)
+		var check sigv4.Check
+		var caller sigv4.Identity
+		err := identify.Begin(&check, r, sigv4.Rules{Service: admin.SigningName})
+		if err == nil {
+			_, err = io.Copy(io.Discard, check.Body(http.MaxBytesReader(w, r.Body, 0)))
+		}
+		if err == nil {
+			caller, err = check.Finish()
+		}
+		root := keyring.RootARN(cfg.DefaultAccount)
+		switch {
+		case err != nil:
+			page(w, http.StatusForbidden, err.Error()+"\n")
+		case caller.Principal != root:
+			page(w, http.StatusForbidden, "this call is for "+root+" alone\n")
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
 }
 
 // backups sends a backup to whoever asks, one at a time. It is taken of source, nil where nothing is
@@ -45,16 +79,20 @@ func backups(ctx context.Context, source *backup.Source, logger *slog.Logger) ht
 		request, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		defer context.AfterFunc(ctx, cancel)() // a server that stops does not wait for it
-		if err := sendBackup(request, w, r, *source); err != nil {
+		sent, err := sendBackup(request, w, r, *source)
+		if err != nil {
 			logger.Error("a backup was not finished", "error", err)
 			panic(http.ErrAbortHandler) // whoever reads must not take the end for the end
+		}
+		if sent > 0 {
+			logger.Info("a backup was taken", "size", mib(sent))
 		}
 	})
 }
 
-// sendBackup answers with a backup, or with why there is none. An error means that the answer had
-// begun.
-func sendBackup(ctx context.Context, w http.ResponseWriter, r *http.Request, source backup.Source) error {
+// sendBackup answers with a backup, whose size it returns, or with why there is none. An error means
+// that the answer had begun.
+func sendBackup(ctx context.Context, w http.ResponseWriter, r *http.Request, source backup.Source) (int64, error) {
 	control := http.NewResponseController(w)
 	// The deadlines of bound are for a page; the request's body nobody waits for.
 	_ = control.SetReadDeadline(time.Time{})
@@ -63,10 +101,10 @@ func sendBackup(ctx context.Context, w http.ResponseWriter, r *http.Request, sou
 	switch {
 	case errors.Is(err, objectstore.ErrFull):
 		page(w, http.StatusInsufficientStorage, "there is no room on the server's disk: "+err.Error()+"\n")
-		return nil
+		return 0, nil
 	case err != nil:
 		page(w, http.StatusInternalServerError, err.Error()+"\n")
-		return nil
+		return 0, nil
 	}
 	w.Header().Set("Content-Type", "application/x-tar")
 	w.Header().Set("Cache-Control", "no-store")
@@ -82,7 +120,7 @@ func sendBackup(ctx context.Context, w http.ResponseWriter, r *http.Request, sou
 	if err == nil {
 		err = b.Write(ctx, to)
 	}
-	return errors.Join(err, b.Close())
+	return b.Bytes(), errors.Join(err, b.Close())
 }
 
 // steady writes an answer as long as the client takes some of it.

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -15,6 +17,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/headrace/headrace/internal/backup"
 	"github.com/headrace/headrace/internal/clock"
@@ -58,6 +63,37 @@ func TestBackupCall(t *testing.T) {
 	r = start(t, onDisk(filepath.Join(t.TempDir(), "data")))
 	f(r, "POST", "/_headrace/backup", 403, "page that calls", "Origin", "http://evil.example")
 	f(r, "POST", "/_headrace/backup", 200, "headrace backup 1")
+}
+
+// TestBackupIsTheOperators asks a server that verifies signatures: it gives a backup to the root of its
+// own account and to nobody else. (This one has nothing on disk.)
+func TestBackupIsTheOperators(t *testing.T) {
+	g := guard(t)
+	f := func(want int, says string, keys aws.Credentials, service string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "POST", g.url+"/_headrace/backup", nil)
+		g.ok(err)
+		if service != "" {
+			nothing := sha256.Sum256(nil)
+			g.ok(v4.NewSigner().SignHTTP(t.Context(), keys, req, hex.EncodeToString(nothing[:]), service, "eu-west-1", time.Now()))
+		}
+		resp, err := http.DefaultClient.Do(req)
+		g.ok(err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		g.ok(err)
+		if resp.StatusCode != want || !strings.Contains(string(body), says) {
+			t.Errorf("got %d %q, want %d %q", resp.StatusCode, body, want, says)
+		}
+	}
+	everything := `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}`
+	f(409, "in memory", g.root, "headrace")
+	f(403, "Missing Authentication Token", g.root, "")
+	f(403, "", g.root, "kinesis")
+	f(403, "for arn:aws:iam::"+home+":root alone", g.user(home, "almighty", everything), "headrace")
+	f(403, "for arn:aws:iam::"+home+":root alone", g.user(other, "almighty", everything), "headrace")
+	f(403, "does not match", aws.Credentials{AccessKeyID: g.root.AccessKeyID, SecretAccessKey: "guessed"}, "headrace")
+	f(403, "", aws.Credentials{AccessKeyID: "AKIAAAAAAAAAAAAAAAAA", SecretAccessKey: "guessed"}, "headrace")
 }
 
 // TestBackupAndRestore takes a backup of a server by either protocol, loses what came after it, and

@@ -14,12 +14,12 @@ import (
 // controlsPath begins the paths of our own calls.
 const controlsPath = "/_headrace/"
 
-// controls are our own calls, which are not AWS's and carry no signature. Who may make one depends on
-// its wrapper:
+// controls are our own calls, which are not AWS's. Who may make one depends on its wrapper:
 //
 //   - development: it exists in dev alone, for everybody who reaches the port by a name that only
 //     this machine has for itself. In serve it is 404, as if it had never been written.
-//   - local: it exists in both profiles, for processes of this machine.
+//   - local: it exists in both profiles, for processes of this machine. What matters asks besides who
+//     is calling: see operators.
 //
 // Behind both stands the browser. A page on the web can send requests to localhost, and its name can
 // be made to mean 127.0.0.1 (DNS rebinding), so that the page's own scripts may read the answers. The

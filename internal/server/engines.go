@@ -87,6 +87,11 @@ func openDisk(ctx context.Context, cfg Config, sys *system, fs vfs.FS, log shard
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
 	}
 	kept := held.New(blocks)
+	changed := log.Events.Space
+	log.Events.Space = func(v space.View) {
+		kept.Short(v.State != space.Ample) // a backup is not what puts are throttled for
+		changed(v)
+	}
 	first, err := shardlog.Origin(ctx, kept)
 	if err != nil {
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)

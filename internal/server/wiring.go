@@ -103,9 +103,10 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	}
 	bounds := newRates(cfg, sys.port)
 	decider := access.New(access.Config{Keys: keys, ResourcePolicy: streams.PolicyOf, Clock: now})
+	identify := authenticator(cfg, keys, now)
 	calls := wire.NewHandler(wire.Config{
 		Services:     []wire.Service{kinesis.New(streams, meters, now, checkResourcePolicy).Wire(), tokenService(cfg, keys, decider, now).Wire()},
-		Authenticate: authenticator(cfg, keys, now),
+		Authenticate: identify,
 		Admit:        bounds.admit,
 		Allow:        bounds.allow,
 		Authorize:    authorizer(cfg, decider),
@@ -120,7 +121,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	}
 	sys.handler = port(calls, pages{
 		ready: &sys.ready, registry: cfg.Registry, metricsFrom: cfg.MetricsFrom, note: sys.disk.note,
-		controls:       ownCalls(ctx, cfg, engines),
+		controls:       ownCalls(ctx, cfg, engines, identify),
 		administration: administration(cfg, keys, decider, bounds, meters, written, now),
 	})
 	return sys, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog/block"
+	"github.com/headrace/headrace/internal/shardlog/entry"
 )
 
 // Finding is something that is not as a Store wrote it.
@@ -340,7 +341,7 @@ func (c *checker) records(run block.Run, id ShardID, sh *checkedShard) bool {
 	var e record.Entry
 	rest, ok := run.Records, true
 	for i := range run.Count {
-		if rest, ok = decodeEntry(rest, &e); !ok {
+		if rest, ok = entry.Decode(rest, &e); !ok {
 			return false
 		}
 		if at := run.First + record.Index(i); sh != nil && id == c.cfg.Journal && at >= sh.first {

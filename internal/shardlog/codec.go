@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unsafe"
 
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/entry"
 	"github.com/headrace/headrace/internal/shardlog/jump"
 )
 
@@ -115,57 +115,9 @@ func appendData(dst []byte, b *Batch) []byte {
 		dst = appendProducer(dst, b.Producer)
 	}
 	for i := range b.Entries {
-		dst = appendEntry(dst, &b.Entries[i])
+		dst = entry.Append(dst, &b.Entries[i])
 	}
 	return endChunk(dst, start)
-}
-
-func appendEntry(dst []byte, e *record.Entry) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(e.Data)))
-	key := uint64(len(e.PartitionKey)) << 1
-	if e.HasExplicitHashKey {
-		dst = binary.AppendUvarint(dst, key|1)
-		dst = binary.LittleEndian.AppendUint64(dst, e.ExplicitHashKey.Hi)
-		dst = binary.LittleEndian.AppendUint64(dst, e.ExplicitHashKey.Lo)
-	} else {
-		dst = binary.AppendUvarint(dst, key)
-	}
-	dst = append(dst, e.PartitionKey...)
-	return append(dst, e.Data...)
-}
-
-// decodeEntry reads one record from the front of b into e, whose key and data alias b, and returns
-// the rest. It reports false if b does not start with a record.
-func decodeEntry(b []byte, e *record.Entry) ([]byte, bool) {
-	dataLen, n := binary.Uvarint(b)
-	if n <= 0 {
-		return nil, false
-	}
-	b = b[n:]
-	keyLen, n := binary.Uvarint(b)
-	if n <= 0 {
-		return nil, false
-	}
-	b = b[n:]
-	e.ExplicitHashKey, e.HasExplicitHashKey = record.HashKey{}, keyLen&1 != 0
-	if e.HasExplicitHashKey {
-		if len(b) < 16 {
-			return nil, false
-		}
-		e.ExplicitHashKey.Hi = binary.LittleEndian.Uint64(b)
-		e.ExplicitHashKey.Lo = binary.LittleEndian.Uint64(b[8:])
-		b = b[16:]
-	}
-	keyLen >>= 1
-	if keyLen > uint64(len(b)) || dataLen > uint64(len(b))-keyLen {
-		return nil, false
-	}
-	key, data := b[:keyLen], b[keyLen:keyLen+dataLen:keyLen+dataLen]
-	// Groups never change, so a string may share their bytes; a copy would cost an allocation
-	// for each record read.
-	e.PartitionKey = unsafe.String(unsafe.SliceData(key), len(key))
-	e.Data = data
-	return b[keyLen+dataLen:], true
 }
 
 func appendProducer(dst []byte, p Producer) []byte {
@@ -407,7 +359,7 @@ func (c *chunk) checkRecords() (wrong string) {
 	var e record.Entry
 	bytes, rest, ok := uint64(0), c.records(), true
 	for range c.count {
-		if rest, ok = decodeEntry(rest, &e); !ok {
+		if rest, ok = entry.Decode(rest, &e); !ok {
 			return "malformed record"
 		}
 		bytes += uint64(e.Size())

@@ -17,7 +17,8 @@
 // With Config.Bucket nil everything is in the lane and in memory. With a bucket that holds only the
 // newest records; older ones are in block files (package block), which a manifest names. tier.go
 // says how they get there, flush.go, merge.go and manifest.go do it, blocks.go reads. A page takes
-// from both. docs/format has the layout of both kinds of object.
+// from both. docs/format has the layout of both kinds of object. cut.go cuts a running store for a
+// backup, restore.go makes a store of a cut.
 //
 // # Layout of a group
 //
@@ -50,8 +51,9 @@
 //	kind 3 state    all that is known of a shard but its records. first is the oldest record kept,
 //	                arrival that of the newest record ever, count the number of holds, bytes of
 //	                producers. Body: next index 8, trim position 8, retention age in
-//	                nanoseconds 8, holds (name length varint, name, index 8), producers (id 8,
-//	                epoch 8, sequence 8).
+//	                nanoseconds 8, [number of jumps 4, jumps (first index left out 8, index after
+//	                the last 8) when flag 16], holds (name length varint, name, index 8),
+//	                producers (id 8, epoch 8, sequence 8).
 //	kind 4 drop     the shard is forgotten, with everything of it that came before. No body.
 //
 //	flag 1 producer the data carries a producer
@@ -60,6 +62,7 @@
 //	flag 4 sealed   the state is that of a sealed shard
 //	flag 8 whole    the state lists all producers: nothing about the shard need be remembered from
 //	                older groups but its records
+//	flag 16 jumped  the state has jumps: indexes that restores have left out (package jump)
 //
 //	record  ┌─────────────┬────────────────────────┬───────────────────┬─────┬──────┐
 //	        │ data length │ key length × 2         │ explicit hash key │ key │ data │

@@ -13,6 +13,7 @@ import (
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog/block"
+	"github.com/headrace/headrace/internal/shardlog/entry"
 )
 
 // ownFile is how many bytes of a stream in one flush or merge get a file of their own, so that
@@ -160,7 +161,7 @@ func cutRun(r *block.Run) (block.Run, error) {
 	var e record.Entry
 	rest, n := r.Records, uint32(0)
 	for n < r.Count {
-		after, ok := decodeEntry(rest, &e)
+		after, ok := entry.Decode(rest, &e)
 		if !ok {
 			return head, fmt.Errorf("flush record %d: malformed: %w", r.First+record.Index(n), ErrCorrupt)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/entry"
 )
 
 // maxPooledRecords is the most records a pooled page has room for: enough for the 10,000 that
@@ -241,7 +242,7 @@ func (p *page) fillRun(first record.Index, arrival record.Millis, count uint32, 
 	ok = true
 	for at := first; at < first+record.Index(count); at++ {
 		if at < p.Next {
-			rest, ok = decodeEntry(rest, &skip)
+			rest, ok = entry.Decode(rest, &skip)
 		} else {
 			n := len(p.Records)
 			if n >= limit.Records {
@@ -249,7 +250,7 @@ func (p *page) fillRun(first record.Index, arrival record.Millis, count uint32, 
 			}
 			p.Records = append(p.Records, record.Record{Index: at, ArrivalTime: arrival})
 			rec := &p.Records[n]
-			if rest, ok = decodeEntry(rest, &rec.Entry); ok {
+			if rest, ok = entry.Decode(rest, &rec.Entry); ok {
 				if n > 0 && p.bytes+rec.Size() > limit.Bytes {
 					p.Records[n] = record.Record{}
 					p.Records = p.Records[:n]

@@ -91,7 +91,9 @@ func (c *committer) guardSpace() {
 	t, unflushed, resting := c.tier, int64(0), true
 	if t != nil {
 		unflushed = t.fresh.bytes + t.frozen.bytes
-		resting = t.running == nil && !t.merging && t.merged == nil && len(t.garbage) == 0
+		// What could not be deleted, because it is held for a backup, say, waits for its next turn.
+		waits := len(t.garbage) == 0 || c.store.time() < t.cleanAt
+		resting = t.running == nil && !t.merging && t.merged == nil && waits
 	}
 	c.store.guard.Tend(c.store.time(), unflushed, resting)
 }

@@ -27,21 +27,23 @@ var (
 	ErrHeld = errors.New("held: the object is held")
 	// ErrGivenUp says that a hold has ended because the bucket is full, and objects that were to be
 	// deleted were there for the hold only.
-	ErrGivenUp = errors.New("held: there was no room for what was held as well as for what is new")
+	ErrGivenUp = errors.New("held: room was short, and what was held has been given up for what is written")
 	// ErrReleased says that a hold has been released.
 	ErrReleased = errors.New("held: released")
 )
 
 // Bucket is another bucket, some of whose objects are held. It is safe for concurrent use.
 //
-// What is held takes room that its owner wants back. So when the bucket is full, holds end that have
-// kept something from being deleted: who writes comes before who copies.
+// What is held takes room that its owner wants back. So when the bucket is full, or its owner says that
+// room is short, holds end that keep something from being deleted: who writes comes before who copies.
 type Bucket struct {
 	objectstore.Bucket
 
 	mu struct {
 		sync.Mutex
 		holds map[*Hold]bool
+		// short is what Short said last.
+		short bool
 	}
 }
 
@@ -131,11 +133,31 @@ func (b *Bucket) holds(key string) (held bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for h := range b.mu.holds {
-		if h.keys == nil || h.keys[key] {
+		switch {
+		case h.keys == nil: // for as long as it takes to find out what to hold
+			h.blocks, held = true, true
+		case h.keys[key] && b.mu.short:
+			h.endLocked(ErrGivenUp)
+		case h.keys[key]:
 			h.blocks, held = true, true
 		}
 	}
 	return held
+}
+
+// Short says whether room is short: then holds of certain objects end with the first of them that is
+// to be deleted.
+func (b *Bucket) Short(short bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.short = short; !short {
+		return
+	}
+	for h := range b.mu.holds {
+		if h.blocks && h.keys != nil {
+			h.endLocked(ErrGivenUp)
+		}
+	}
 }
 
 // Put implements objectstore.Bucket.

@@ -120,3 +120,29 @@ func TestGivenUp(t *testing.T) {
 	w.put("d", 80, objectstore.ErrFull)
 	w.get(wide, "b", nil)
 }
+
+// TestShort says that room is short: holds end that keep something from being deleted, at once or when
+// they are first asked for it.
+func TestShort(t *testing.T) {
+	w := newWorld(t)
+	w.put("a", 10, nil)
+	w.put("b", 10, nil)
+	blocks, idle, all := w.Hold(), w.Hold(), w.Hold()
+	blocks.Only([]string{"a"})
+	idle.Only([]string{"b"})
+	w.delete("a", ErrHeld)
+	w.Short(true)
+	w.get(blocks, "a", ErrGivenUp)
+	w.get(idle, "b", nil)
+	w.delete("b", ErrHeld) // by the one that holds everything
+	w.get(idle, "b", ErrGivenUp)
+	w.get(all, "b", nil)
+	all.Only([]string{"b"})
+	w.get(all, "b", nil)
+	w.delete("a", nil)
+	w.Short(false)
+	w.delete("b", ErrHeld)
+	w.Short(true)
+	w.delete("b", nil)
+	w.get(all, "b", ErrGivenUp)
+}
