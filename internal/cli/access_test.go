@@ -153,6 +153,7 @@ func TestAccessCommands(t *testing.T) {
 	do("access", "apply", declared)
 	do("access", "apply", declared)
 	do("access", "apply", declared, "--prune", "--dry-run")
+	do("access", "apply", declared, "--account", testAccount)
 	do("access", "apply", filepath.Join(dir, "none.yaml"))
 	do("access", "apply", file("bad.yaml", "accounts: {12: {}}"))
 	do("access", "show", "--account", testAccount)

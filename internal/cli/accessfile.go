@@ -75,6 +75,9 @@ Access keys are not declared: headrace key create makes them.`,
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would change, and change nothing")
 	cmd.Flags().BoolVar(&prune, "prune", false, "delete what the file's accounts have and the file does not name")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if f.account != "" {
+			return usagef(cmd, "the file names the accounts: --account does not go with it")
+		}
 		declared, err := a.declared(args[0])
 		if err != nil {
 			return &usageError{err: err}
@@ -111,7 +114,7 @@ func (a *App) apply(cmd *cobra.Command, f *accessFlags, declared *admin.Declared
 	if err != nil {
 		return err
 	}
-	there, err := server.Call(cmd.Context(), admin.GetAccess, admin.Call{Account: f.account})
+	there, err := server.Call(cmd.Context(), admin.GetAccess, admin.Call{})
 	if err != nil {
 		return accessFailed("read access", err)
 	}
