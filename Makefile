@@ -43,7 +43,7 @@ fuzz: ## run every fuzz target for FUZZTIME
 stress: ## STRESS_FOR with a thousand shards, minutes of crashes, hundreds of times as many histories, the race target ten times over
 	STRESS_FOR=$(STRESS_FOR) $(GO) test -count=1 -timeout 12h -v ./e2e/stress
 	CRASH_FOR=5m $(GO) test -count=1 -timeout 60m -v ./e2e/crash
-	LANE_SEEDS=50000 HISTORIES=20000 TWINS=500 STREAM_TWINS=500 FAULT_STEP=4 FLIPS=2000 $(GO) test -count=1 -timeout 60m ./internal/lane/disk ./internal/shardlog ./internal/stream ./internal/check
+	LANE_SEEDS=50000 HISTORIES=20000 TWINS=500 STREAM_TWINS=500 FAULT_STEP=4 FLIPS=2000 $(GO) test -count=1 -timeout 4h ./internal/lane/disk ./internal/shardlog ./internal/stream ./internal/check
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=10 -timeout 60m $(RACE:%=./%/...)
 bench: build ## the scenarios of bench/ and one table of them all: about 70 minutes on a quiet machine
 	$(GO) run ./bench

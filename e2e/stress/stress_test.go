@@ -46,8 +46,8 @@ func scaleOf(t *testing.T) scale {
 		return scale{total: 4 * time.Second, retention: 20 * time.Second, streams: 3, shards: 20, restarts: []time.Duration{2 * time.Second}, sample: time.Second, pace: 100 * time.Millisecond}
 	}
 	total, err := time.ParseDuration(text)
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || total < 2*time.Minute {
+		t.Fatalf("STRESS_FOR=%s: %v; want 2m at least, or records come of age before anyone reads them", text, err)
 	}
 	s := scale{total: total, retention: min(3*time.Minute, total/4), streams: 10, shards: 100, sample: 5 * time.Second, pace: 150 * time.Millisecond}
 	// A start clears away what its predecessor forgot. So nothing is restarted in the sixths that are
