@@ -41,7 +41,7 @@ def whose(client):
 def assumed(endpoint, sts):
     answer = sts.assume_role(
         RoleArn=ROLE, RoleSessionName="boto3", DurationSeconds=900, ExternalId="ext", SourceIdentity="alice",
-        Policy=json.dumps({"Version": "2012-10-17", "Statement": []}),
+        Policy=json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kinesis:*", "Resource": "*"}]}),
         Tags=[{"Key": "team", "Value": "blue = green é"}], TransitiveTagKeys=["team"])
     assert answer["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/deployer/boto3", answer
     assert answer["SourceIdentity"] == "alice" and answer["PackedPolicySize"] > 0, answer
@@ -72,7 +72,8 @@ def errors(sts):
     role = dict(RoleArn=ROLE, RoleSessionName="boto3")
     fails(e.MalformedPolicyDocumentException, "MalformedPolicyDocument", "Syntax errors", 400, sts.assume_role, Policy="{", **role)
     fails(e.PackedPolicyTooLargeException, "PackedPolicyTooLarge", "Packed policy consumes", 400,
-          sts.assume_role, Policy=json.dumps({"a": "x" * 9000}), **role)
+          sts.assume_role, Policy=json.dumps({"Version": "2012-10-17", "Statement": [
+              {"Effect": "Allow", "Action": "*", "Resource": "arn:aws:kinesis:*:*:stream/" + "x" * 9000}]}), **role)
     fails(e.InvalidIdentityTokenException, "InvalidIdentityToken", "not a valid JWT", 400,
           sts.assume_role_with_web_identity, WebIdentityToken="opaque", **role)
     fails(ClientError, "ValidationError", "1 validation error detected", 400, sts.get_session_token, DurationSeconds=900000)

@@ -214,9 +214,14 @@ func accountOf(arn string) string {
 	return parts[4]
 }
 
-// Check returns what is wrong with a document of a kind, in AWS's words, or nil.
+// Check returns what is wrong with a document of a kind, in AWS's words, or nil. A session policy may have
+// any size: how much of it a session can carry is the keyring's to say.
 func Check(kind policy.Kind, document string) error {
-	_, err := policy.Parse(kind, []byte(document), policy.Options{})
+	var o policy.Options
+	if kind == policy.Session {
+		o.MaxSize = len(document)
+	}
+	_, err := policy.Parse(kind, []byte(document), o)
 	var e *policy.Error
 	if errors.As(err, &e) {
 		return errors.New(e.Message)
