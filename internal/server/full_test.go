@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
@@ -16,9 +17,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/headrace/headrace/internal/alloctest"
+	"github.com/headrace/headrace/internal/backup"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/config"
 	"github.com/headrace/headrace/internal/metrics"
+	"github.com/headrace/headrace/internal/objectstore/held"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog/space"
 	"github.com/headrace/headrace/internal/stream"
@@ -43,6 +46,7 @@ type house struct {
 	fs      *memfs.FS
 	sys     *system
 	streams *stream.Streams
+	engines engines
 	log     bytes.Buffer
 	// kept are the acknowledged records of each stream, in order: streams have one shard.
 	kept    map[string][]told
@@ -101,6 +105,7 @@ func (h *house) boot() {
 	if err != nil {
 		h.t.Fatalf("open: %v", err)
 	}
+	h.engines = engines
 	if h.streams, err = openStreams(ctx, cfg, h.sys, engines, meters, now, fail); err != nil {
 		h.t.Fatalf("open streams: %v", err)
 	}
@@ -323,6 +328,35 @@ func TestFullDisk(t *testing.T) {
 	if throttled < int(seeds)*300 {
 		t.Errorf("puts were refused %d times in %d histories; want often", throttled, seeds)
 	}
+}
+
+// TestBackupGivesWay has a backup hold the records of a deleted stream on a small disk: it is given up
+// as soon as somebody is throttled, and then there is room again.
+func TestBackupGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, 1, DiskLimits{LowWater: config.Share{Bytes: 4 << 20}})
+		h.create("old")
+		for range 12 {
+			h.put("old", 10, 60_000)
+			h.wait(time.Second)
+		}
+		b, err := backup.Begin(t.Context(), *h.engines.backup)
+		h.must("begin", err)
+		h.delete("old")
+		h.create("new")
+		for i := 0; !strings.Contains(h.log.String(), "the disk has room again"); i++ {
+			h.put("new", 10, 60_000)
+			h.wait(time.Second)
+			if i > 200 {
+				t.Fatalf("no room comes back: %+v", h.state())
+			}
+		}
+		if err := b.Write(t.Context(), io.Discard); !errors.Is(err, held.ErrGivenUp) {
+			t.Errorf("the backup ends with %v", err)
+		}
+		h.must("close", b.Close())
+		h.audit()
+	})
 }
 
 // TestSmallGoesOn fills the disk with one writer while another trickles: the small one is never
