@@ -16,6 +16,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/headrace/headrace/internal/admin"
+	"github.com/headrace/headrace/internal/auth/keyring"
 )
 
 // administer makes one of the calls that say who may call.
@@ -96,6 +97,43 @@ func TestAdministration(t *testing.T) {
 	f(wrong, admin.GetAccess, admin.Call{}, "SignatureDoesNotMatch")
 	if there := f(g.root, admin.GetAccess, admin.Call{}, "").Accounts; len(there) != 2 {
 		t.Errorf("the operator sees %v", there)
+	}
+}
+
+// TestPolicySizes keeps policies of every size that IAM keeps, lets them decide, and refuses larger ones
+// with IAM's errors.
+func TestPolicySizes(t *testing.T) {
+	g := guard(t)
+	f := func(operation string, c admin.Call, code, message string) {
+		t.Helper()
+		if _, _, refusal := administer(t, g.url, g.root, operation, c); refusal.Code != code || refusal.Message != message {
+			t.Errorf("%s: %v, want %s: %s", operation, refusal, code, message)
+		}
+	}
+	sized := func(size int) string {
+		document := statement("Allow", "kinesis:ListStreams", "*", `,"Sid":"`)
+		document = strings.Replace(document, `"Sid":"`, `"Sid":"`+strings.Repeat("a", size-len(document)-1)+`"`, 1)
+		if len(document) != size {
+			t.Fatalf("made %d characters, want %d", len(document), size)
+		}
+		return document
+	}
+	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"` + home + `"},"Action":"sts:AssumeRole"}]}`
+	f(admin.CreateUser, admin.Call{UserName: "miller"}, "", "")
+	f(admin.PutUserPolicy, admin.Call{UserName: "miller", PolicyName: "p", PolicyDocument: sized(2048)}, "", "")
+	f(admin.PutUserPolicy, admin.Call{UserName: "miller", PolicyName: "p", PolicyDocument: sized(2049)}, "LimitExceeded", "Maximum policy size of 2048 bytes exceeded for user miller")
+	f(admin.CreateRole, admin.Call{RoleName: "grinder", TrustPolicy: trust}, "", "")
+	f(admin.PutRolePolicy, admin.Call{RoleName: "grinder", PolicyName: "p", PolicyDocument: sized(10240)}, "", "")
+	f(admin.PutRolePolicy, admin.Call{RoleName: "grinder", PolicyName: "p", PolicyDocument: sized(10241)}, "LimitExceeded", "Maximum policy size of 10240 bytes exceeded for role grinder")
+	f(admin.UpdateRole, admin.Call{RoleName: "grinder", TrustPolicy: strings.Replace(trust, home, home+`","Sid":"`+strings.Repeat("a", 2048), 1)}, "LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 2048")
+
+	role, err := g.keys.Role(home, "grinder")
+	g.ok(err)
+	issued, err := g.keys.Issue(keyring.Grant{Principal: role.ID, Kind: keyring.RoleCaller, Account: home, Name: role.Name, SessionName: "s", Lifetime: time.Hour, Session: keyring.Session{Issued: time.Now()}})
+	g.ok(err)
+	session := aws.Credentials{AccessKeyID: issued.AccessKeyID, SecretAccessKey: issued.Secret.Reveal(), SessionToken: issued.Token}
+	if status, answer := g.call(session, "ListStreams", "{}"); status != 200 {
+		t.Errorf("the role's large policy does not decide: %d %v", status, answer)
 	}
 }
 

@@ -170,6 +170,9 @@ func (r *request) lifetime(role *keyring.Role) (time.Duration, error) {
 	return asked, nil
 }
 
+// maxSessionPolicy is the most characters of a session policy, white space and all, as on AWS.
+const maxSessionPolicy = 2048
+
 // narrow takes a session policy. Managed ones do not exist here, and leaving one out would let the
 // session do more than was asked for.
 func (r *request) narrow(policy shape.Opt[string], arns []sts.PolicyDescriptorType) error {
@@ -178,6 +181,9 @@ func (r *request) narrow(policy shape.Opt[string], arns []sts.PolicyDescriptorTy
 	}
 	if !policy.Set {
 		return nil
+	}
+	if n := len(policy.Value); n > maxSessionPolicy {
+		return tooLarge(n * 100 / maxSessionPolicy)
 	}
 	if err := r.service.cfg.Keys.CheckPolicy(keyring.SessionPolicy, policy.Value); err != nil {
 		return answer(err)

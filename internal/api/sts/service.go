@@ -126,13 +126,18 @@ func invalid(message string) error {
 func answer(err error) error {
 	var large *keyring.TokenTooLargeError
 	if errors.As(err, &large) {
-		return sts.PackedPolicyTooLargeException("Packed policy consumes %d%% of allotted space, please use smaller policy.", large.Percent)
+		return tooLarge(large.Percent)
 	}
 	var e *keyring.Error
 	if errors.As(err, &e) && e.Kind == keyring.MalformedPolicy {
 		return sts.MalformedPolicyDocumentException("%s", e.Message)
 	}
 	return err
+}
+
+// tooLarge refuses a session that should carry more than one can.
+func tooLarge(percent int) error {
+	return sts.PackedPolicyTooLargeException("Packed policy consumes %d%% of allotted space, please use smaller policy.", percent)
 }
 
 // noFactor refuses a call that names a device: there are none here.

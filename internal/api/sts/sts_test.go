@@ -152,7 +152,8 @@ func TestAssumeRoleRefusals(t *testing.T) {
 	f(func(in *client.AssumeRoleInput) { in.DurationSeconds = aws.Int32(43201) }, 400, "ValidationError", "1 validation error detected: Value '43201' at 'durationSeconds' failed to satisfy constraint: Member must have value less than or equal to 43200")
 	f(func(in *client.AssumeRoleInput) { in.DurationSeconds = aws.Int32(7201) }, 400, "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	f(func(in *client.AssumeRoleInput) { in.Policy = aws.String("{") }, 400, "MalformedPolicyDocument", "Syntax errors in policy.")
-	f(func(in *client.AssumeRoleInput) { in.Policy = aws.String(`{"a":"` + long(7000) + `"}`) }, 400, "PackedPolicyTooLarge", "Packed policy consumes 118% of allotted space, please use smaller policy.")
+	f(func(in *client.AssumeRoleInput) { in.Policy = aws.String(`{"a":"` + long(2052) + `"}`) }, 400, "PackedPolicyTooLarge", "Packed policy consumes 100% of allotted space, please use smaller policy.")
+	f(func(in *client.AssumeRoleInput) { in.Policy = aws.String(long(9000)) }, 400, "PackedPolicyTooLarge", "Packed policy consumes 439% of allotted space, please use smaller policy.")
 	f(func(in *client.AssumeRoleInput) {
 		in.PolicyArns = []types.PolicyDescriptorType{{Arn: aws.String("arn:aws:iam::aws:policy/ReadOnlyAccess")}}
 	}, 400, "ValidationError", "PolicyArns is not supported: there are no managed policies")

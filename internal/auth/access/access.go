@@ -214,12 +214,13 @@ func accountOf(arn string) string {
 	return parts[4]
 }
 
-// Check returns what is wrong with a document of a kind, in AWS's words, or nil. A session policy may have
-// any size: how much of it a session can carry is the keyring's to say.
+// Check returns what is wrong with a document of a kind, in AWS's words, or nil. Only of a resource's
+// policy it says that it is too large: of the others whoever keeps them does, who knows what counts with
+// them (a role may have five times the policies of a user) and which error that is.
 func Check(kind policy.Kind, document string) error {
 	var o policy.Options
-	if kind == policy.Session {
-		o.MaxSize = len(document)
+	if kind != policy.Resource {
+		o.MaxSize = max(1, len(document))
 	}
 	_, err := policy.Parse(kind, []byte(document), o)
 	var e *policy.Error
