@@ -48,6 +48,9 @@ type committer struct {
 	current *request
 	sweptAt record.Millis
 	failed  error
+	// unanswered are complete, but wait until the second tier is at rest: inline stores answer only
+	// then, or what a test does next could come before what it did is carried out.
+	unanswered []*request
 }
 
 // draft is the group being built, and what it will change once it is durable.
@@ -96,6 +99,7 @@ func (c *committer) run() {
 		if len(take) > 0 {
 			c.serve(take)
 			c.reclaim()
+			c.answer()
 			clear(take)
 			select { // a busy store sweeps too
 			case <-sweep.C:
@@ -191,6 +195,15 @@ func (c *committer) serve(take []*request) {
 		}
 	}
 	c.commit()
+}
+
+// answer finishes the requests that waited for the second tier.
+func (c *committer) answer() {
+	for _, r := range c.unanswered {
+		c.store.finish(r)
+	}
+	clear(c.unanswered)
+	c.unanswered = c.unanswered[:0]
 }
 
 // lookup returns the shard, nil if there is none.

@@ -30,6 +30,10 @@ func (c *committer) settle(g *group, err error) {
 		if c.failed != nil {
 			r.err = c.failed
 		}
+		if c.store.cfg.inline {
+			c.unanswered = append(c.unanswered, r)
+			continue
+		}
 		c.store.finish(r)
 	}
 	clear(d.effects)
