@@ -36,6 +36,30 @@ func notWritten(key string, err error) error {
 // change reads a row, has edit change it, and puts it back, again from the start whenever somebody else
 // was faster. missing is returned for a row that is not there.
 func change[R any](ctx context.Context, k *Keyring, key string, missing error, edit func(*R) error) error {
+	return rewrite(ctx, k, key, missing, edit, func(row *R, read coordinator.Version) error {
+		value := encodeRow(row)
+		version, err := k.cfg.Coordinator.Put(ctx, key, value, read)
+		if err != nil {
+			return notWritten(key, err)
+		}
+		return k.wrote(key, value, version)
+	})
+}
+
+// remove deletes a row if allowed says so of its content.
+func remove[R any](ctx context.Context, k *Keyring, key string, missing error, allowed func(*R) error) error {
+	return rewrite(ctx, k, key, missing, allowed, func(_ *R, read coordinator.Version) error {
+		if err := k.cfg.Coordinator.Delete(ctx, key, read); err != nil {
+			return notWritten(key, err)
+		}
+		k.deleted(key, read)
+		return nil
+	})
+}
+
+// rewrite reads a row, shows it to edit, and has write do with the version that was read what is to be
+// done, again from the start for as long as that conflicts.
+func rewrite[R any](ctx context.Context, k *Keyring, key string, missing error, edit func(*R) error, write func(*R, coordinator.Version) error) error {
 	for {
 		e, err := k.cfg.Coordinator.Get(ctx, key)
 		switch {
@@ -51,44 +75,9 @@ func change[R any](ctx context.Context, k *Keyring, key string, missing error, e
 		if err := edit(row); err != nil {
 			return err
 		}
-		value := encodeRow(row)
-		version, err := k.cfg.Coordinator.Put(ctx, key, value, e.Version)
-		switch {
-		case errors.Is(err, coordinator.ErrConflict):
-			continue
-		case err != nil:
-			return notWritten(key, err)
-		}
-		return k.wrote(key, value, version)
-	}
-}
-
-// remove deletes a row if allowed says so of its content.
-func remove[R any](ctx context.Context, k *Keyring, key string, missing error, allowed func(*R) error) error {
-	for {
-		e, err := k.cfg.Coordinator.Get(ctx, key)
-		switch {
-		case errors.Is(err, coordinator.ErrNotFound):
-			return missing
-		case err != nil:
-			return fmt.Errorf("read row %s: %w", key, err)
-		}
-		row := new(R)
-		if err := decodeRow(e, row); err != nil {
+		if err := write(row, e.Version); !errors.Is(err, coordinator.ErrConflict) {
 			return err
 		}
-		if err := allowed(row); err != nil {
-			return err
-		}
-		err = k.cfg.Coordinator.Delete(ctx, key, e.Version)
-		if errors.Is(err, coordinator.ErrConflict) {
-			continue
-		}
-		if err != nil {
-			return notWritten(key, err)
-		}
-		k.deleted(key, e.Version)
-		return nil
 	}
 }
 
