@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime"
 	"strings"
@@ -33,7 +32,6 @@ type options struct {
 	dir      string        // where data directories are made; "" is the system's
 	out      io.Writer
 	report   *report
-	anyone   []string // what lets serve believe callers
 }
 
 // scenario is one thing measured.
@@ -85,9 +83,6 @@ func main() {
 		exit(err)
 	}
 	o.self = self
-	if o.anyone, err = believing(ctx, o.headrace); err != nil {
-		exit(err)
-	}
 	fmt.Fprintf(o.out, "%s, %d CPUs, %s/%s, %d rounds of %v\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, o.rounds, o.duration)
 	for _, s := range scenarios() {
 		if *only != "" && !named(*only, s.name) {
@@ -99,19 +94,6 @@ func main() {
 		}
 	}
 	o.report.print(o.out)
-}
-
-// believing returns the flag that makes serve believe callers, if it verifies signatures by itself.
-func believing(ctx context.Context, headrace string) ([]string, error) {
-	const flag = "--insecure-auth"
-	help, err := exec.CommandContext(ctx, headrace, "serve", "--help").Output()
-	if err != nil {
-		return nil, fmt.Errorf("ask %s for help: %w", headrace, err)
-	}
-	if strings.Contains(string(help), flag) {
-		return []string{flag}, nil
-	}
-	return nil, nil
 }
 
 func named(list, name string) bool {

@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"time"
 
@@ -29,7 +28,7 @@ func crowded(ctx context.Context, o options) error {
 	if err := under.freshStream(ctx, benchShards); err != nil {
 		return err
 	}
-	answer, err := largeAnswer(ctx, under.addr)
+	answer, err := largeAnswer(ctx, under)
 	if err != nil {
 		return err
 	}
@@ -82,41 +81,20 @@ func withCrowd(ctx context.Context, addr, answer string, f func() error) error {
 }
 
 // largeAnswer puts a record into a stream of its own and returns the body of a call that reads it.
-func largeAnswer(ctx context.Context, addr string) (string, error) {
-	for _, call := range [][2]string{
-		{"CreateStream", `{"StreamName":"crowd","ShardCount":1}`},
-		{"PutRecord", `{"StreamName":"crowd","PartitionKey":"k","Data":"` + strings.Repeat("A", 64_000) + `"}`},
+func largeAnswer(ctx context.Context, p *process) (string, error) {
+	type in map[string]any
+	for _, call := range []struct {
+		operation string
+		in        in
+	}{
+		{"CreateStream", in{"StreamName": "crowd", "ShardCount": 1}},
+		{"PutRecord", in{"StreamName": "crowd", "PartitionKey": "k", "Data": strings.Repeat("A", 64_000)}},
 	} {
-		if _, err := plainCall(ctx, addr, call[0], call[1]); err != nil {
+		if err := p.call(ctx, call.operation, call.in, nil); err != nil {
 			return "", err
 		}
 	}
-	return plainCall(ctx, addr, "GetShardIterator", `{"StreamName":"crowd","ShardId":"shardId-000000000000","ShardIteratorType":"TRIM_HORIZON"}`)
-}
-
-// plainCall makes one call and returns its answer.
-func plainCall(ctx context.Context, addr, operation, body string) (string, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr, strings.NewReader(body))
-	if err != nil {
-		return "", err
-	}
-	for name, value := range map[string]string{
-		"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "Kinesis_20131202." + operation, "X-Amz-Date": "20260101T000000Z",
-		"Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/kinesis/aws4_request, SignedHeaders=host;x-amz-date, Signature=00",
-	} {
-		r.Header.Set(name, value)
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", operation, err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("answer %s: %s", resp.Status, text)
-	}
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", operation, err)
-	}
-	return string(text), nil
+	var answer json.RawMessage
+	err := p.call(ctx, "GetShardIterator", in{"StreamName": "crowd", "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}, &answer)
+	return string(answer), err
 }
