@@ -16,6 +16,7 @@ import (
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/lane/mem"
 	"github.com/headrace/headrace/internal/objectstore"
+	"github.com/headrace/headrace/internal/objectstore/held"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/shardlog/space"
@@ -452,5 +453,33 @@ func TestMergesNeedRoom(t *testing.T) {
 	look(4 << 20)
 	if after, st := s.Stats().Stored, s.Space().State; after > before/2 || st != space.Full {
 		t.Errorf("%v: %d bytes stored of %d; want those of a deleted stream gone although no put is taken", st, after, before)
+	}
+}
+
+// TestDiskAskedBesideAHold goes on asking the disk while files wait for their deletion because they are
+// held: nothing is being written.
+func TestDiskAskedBesideAHold(t *testing.T) {
+	now, asked := clock.NewManual(time.Unix(1_800_000_000, 0)), 0
+	b := held.New(newPicky())
+	cfg := shardlog.Config{Lane: mem.New(mem.Config{}), Bucket: b, Clock: now, FlushBytes: 20_000,
+		Disk: func() (space.Disk, error) { asked++; return space.Disk{Free: 1 << 30, Total: 1 << 30}, nil }}
+	cfg.Inline()
+	s := open(t, cfg)
+	openShards(t, s, 2, day)
+	put(t, s, telling(0, 30, 1))
+	settle(t, s)
+	hold := b.Hold()
+	defer hold.Release()
+	if err := s.Drop(ctx, []shardlog.ShardID{id(0)}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, telling(1, 30, 1))
+	before := asked
+	for range 10 {
+		now.Advance(1100 * time.Millisecond)
+		settle(t, s)
+	}
+	if asked < before+8 {
+		t.Errorf("the disk was asked %d times in 11 seconds; want 10", asked-before)
 	}
 }
