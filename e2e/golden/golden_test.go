@@ -67,7 +67,7 @@ type stored struct {
 // gives it to show.
 func config(dir string, now clock.Clock, show func(account, id, secret string)) server.Config {
 	return server.Config{Data: dir, Clock: now, Access: server.Access{AnyCredentials: true, ShowKey: show},
-		MemoryBytes: 64 << 20, Ring: server.Ring{Segments: 3, SegmentBytes: 1 << 20}}
+		MemoryBytes: 64 << 20, Ring: server.Ring{Segments: 6, SegmentBytes: 1 << 20}}
 }
 
 // TestGolden opens every directory that testdata keeps.
