@@ -63,3 +63,27 @@ func TestCallsAGroup(t *testing.T) {
 		t.Errorf("%d segments were begun; want each of %d twice", rolls, segments)
 	}
 }
+
+// TestOpenReadsHeaders fills a ring with large groups and holds what a start reads of it to the last
+// group of each segment, what lies behind that, and a glance at the others.
+func TestOpenReadsHeaders(t *testing.T) {
+	const segments, groups, size = 4, 36, 1<<20 - headerSize // ten groups a segment, and its mark
+	fs := memfs.New()
+	l := mustOpen(t, fs, small(segments, 10<<20+block))
+	mustAppend(t, l, 1, groups, size)
+	abandon(t, l)
+	var read atomic.Int64
+	l = mustOpen(t, errfs.New(fs, func(call errfs.Call) error {
+		if call.Op == errfs.OpRead {
+			read.Add(int64(call.Length))
+		}
+		return nil
+	}), small(segments, 10<<20+block))
+	defer mustClose(t, l)
+	// Of the last segment, four groups long, all that lies behind is looked at, and the last group is
+	// read again before it is written again.
+	if most := int64(segments*2<<20 + groups*glance + 5<<20); read.Load() > most {
+		t.Errorf("a start read %d KiB of %d MiB; want at most %d KiB", read.Load()>>10, groups, most>>10)
+	}
+	wantHeld(t, l, 1, groups+1, size)
+}

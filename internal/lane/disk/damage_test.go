@@ -172,6 +172,34 @@ func TestEveryPrefixOfTheLastGroup(t *testing.T) {
 	}
 }
 
+// TestDamageIsRead damages the payload of a group that others follow: Check finds it, and whoever comes
+// to read it, who gets all groups but this one.
+func TestDamageIsRead(t *testing.T) {
+	f := func(file string, off int64, damaged lane.Position, place string) {
+		t.Helper()
+		disk := ring20(t, false)
+		flip(t, disk, file, off)
+		if _, err := Check(ctx, disk); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), place) {
+			t.Errorf("Check = %v, want %v at %s", err, ErrCorrupt, place)
+		}
+		for range 2 {
+			l := mustOpen(t, disk, small(4, 32<<10))
+			for p := lane.Position(1); p < 21; p++ {
+				groups, err := l.Read(ctx, p, 1)
+				if p == damaged && (!errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), place)) {
+					t.Errorf("Read(%d) = %v, %v, want %v at %s", p, groups, err, ErrCorrupt, place)
+				}
+				if p != damaged && (err != nil || len(groups) != 1) {
+					t.Errorf("Read(%d) = %v, %v", p, groups, err)
+				}
+			}
+			abandon(t, l)
+		}
+	}
+	f("wal/001.wal", 3*block+2000, 10, "wal/001.wal at offset 12288")
+	f("wal/000.wal", block+2000, 1, "wal/000.wal at offset 4096")
+}
+
 func TestDamageIsRefused(t *testing.T) {
 	f := func(name string, closed bool, damage func(t *testing.T, disk *memfs.FS), want error, place string) {
 		t.Run(name, func(t *testing.T) {
@@ -190,10 +218,8 @@ func TestDamageIsRefused(t *testing.T) {
 			}
 		}
 	}
-	f("payload in the middle", false, at("wal/001.wal", 3*block+2000), ErrCorrupt, "wal/001.wal at offset 12288")
 	f("header in the middle", false, at("wal/001.wal", 3*block+32), ErrCorrupt, "wal/001.wal at offset 12288")
 	f("payload of a segment's last", false, at("wal/000.wal", 7*block+2000), ErrCorrupt, "wal/000.wal at offset 28672")
-	f("first group", false, at("wal/000.wal", block+2000), ErrCorrupt, "wal/000.wal at offset 4096")
 	f("mark", false, at("wal/001.wal", 20), ErrCorrupt, "wal/001.wal at offset 0")
 	f("mark of a free segment", false, at("wal/003.wal", 20), ErrCorrupt, "wal/003.wal at offset 0")
 	f("last group after a clean end", true, at("wal/002.wal", 6*block+2000), ErrCorrupt, "wal/002.wal at offset 24576")

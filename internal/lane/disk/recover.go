@@ -37,7 +37,7 @@ func readRing(ctx context.Context, fs vfs.FS, names []string, flag vfs.Flag, ful
 		return r, err
 	}
 	if full {
-		evidence = 1 << 62
+		evidence = evidenceAll
 	}
 	var damage error
 	for _, s := range r.all {

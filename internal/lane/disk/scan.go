@@ -16,36 +16,67 @@ import (
 // of this ring, at its own place, with a position that no older use of the segment can have had.
 // It looks as far as a damaged group and the mark behind it can reach, or to the end if it is told to.
 //
+// A group that another follows had been synced before that one was begun, so only the last one's
+// payload is read: a start that read all of them would read the log twice. Damage in the others is
+// found when they are read, or by a scan that is told to be full.
+//
 // That a whole group is missing at the end, with nothing behind it, no segment can tell by itself;
 // readRing compares them.
 type scan struct {
 	s     *segment
+	full  bool   // reads every payload
 	buf   []byte // a window of the file
 	start int64  // where the window lies
 	have  int64  // how much of it is read
 
+	reach int64 // how much of the file is to be read at once
+
 	ring uint64
 	// positions: what the next group must be; any from floor on while the segment has none.
 	floor lane.Position
+	told
+	// torn says that a group of the segment's generation lies in part where the groups end.
+	torn bool
+	// last is the header of the last group, if its payload was not read, and before what was known
+	// without it.
+	last   *header
+	before known
+}
+
+// told is what headers tell beyond their own place.
+type told struct {
 	// first and noted are the largest told by any header.
 	first, noted lane.Position
 	segments     uint32
 	// tail and generation are where the last group ends and what held there: marks may follow.
 	tail       int64
 	generation uint64
-	// torn says that a group of the segment's generation lies in part where the groups end.
-	torn bool
 }
 
-// window is how much is read at once.
-const window = 1 << 20
+// known is what groups and marks change.
+type known struct {
+	told
+	// of the segment
+	first      lane.Position
+	groups     int
+	end        int64
+	generation uint64
+}
+
+const (
+	// window is how much is read at once, glance how much where a group of large bytes or more begins
+	// of which only the header is looked at.
+	window, glance, large = 1 << 20, 16 << 10, 256 << 10
+	// evidenceAll makes a scan full, and lets it look behind the last group to the end of the file.
+	evidenceAll = 1 << 62
+)
 
 // scanSegment reads the segment, whose file is open. It fills in what the segment holds.
 func scanSegment(ctx context.Context, s *segment, evidence int64) (*scan, error) {
 	if s.size < minSegmentBytes || s.size%block != 0 {
 		return nil, &CorruptError{File: s.name, Offset: s.size, Reason: "the file ends where no segment does"}
 	}
-	c := &scan{s: s, buf: vfs.AlignedBuffer(int(min(s.size, window)))}
+	c := &scan{s: s, full: evidence == evidenceAll, reach: window, buf: vfs.AlignedBuffer(int(min(s.size, window)))}
 	if err := c.mark(); err != nil {
 		return nil, err
 	}
@@ -58,10 +89,16 @@ func scanSegment(ctx context.Context, s *segment, evidence int64) (*scan, error)
 			return nil, err
 		}
 		if !more {
-			return c, c.end(ctx, evidence)
+			break
 		}
 	}
-	return c, nil
+	if err := c.lastWhole(); err != nil {
+		return nil, err
+	}
+	if s.end >= s.size {
+		return c, nil
+	}
+	return c, c.end(ctx, evidence)
 }
 
 // mark reads the mark that begins the segment.
@@ -116,10 +153,14 @@ func (c *scan) step() (bool, error) {
 		if !c.follows(h) || h.previous != uint64(h.position-1) || off+extent(int(h.length)) > c.s.size {
 			return false, c.corrupt(off, "group %d, want %d", h.position, c.expected())
 		}
-		whole, err := c.whole(off, h)
-		if err != nil || !whole {
-			c.torn = !whole
-			return false, err
+		if c.full {
+			whole, err := c.whole(off, h)
+			if err != nil || !whole {
+				c.torn = !whole
+				return false, err
+			}
+		} else {
+			c.last, c.before = &h, known{c.told, c.s.first, len(c.s.index), c.s.end, c.s.generation}
 		}
 		c.take(off, h)
 	default:
@@ -145,6 +186,25 @@ func (c *scan) take(off int64, h header) {
 	c.s.index = append(c.s.index, entry{block: uint32(off / block), length: h.length})
 	c.s.end = off + extent(int(h.length))
 	c.tail, c.generation = c.s.end, c.s.generation
+	if c.reach = window; !c.full && c.s.end-off >= large {
+		c.reach = glance
+	}
+}
+
+// lastWhole takes the last group back, and the marks behind it, if it is not whole.
+func (c *scan) lastWhole() error {
+	if c.last == nil {
+		return nil
+	}
+	c.reach = window
+	whole, err := c.whole(c.last.offset, *c.last)
+	if err != nil || whole {
+		return err
+	}
+	b := &c.before
+	c.told, c.torn = b.told, true
+	c.s.first, c.s.index, c.s.end, c.s.generation = b.first, c.s.index[:b.groups], b.end, b.generation
+	return nil
 }
 
 // end looks behind the last group for what must not be there.
@@ -214,7 +274,7 @@ func (c *scan) whole(off int64, h header) (bool, error) {
 // at returns the bytes from off, a multiple of block, to the end of the window: at least a block.
 func (c *scan) at(off int64) ([]byte, error) {
 	if off < c.start || off >= c.start+c.have {
-		n := min(int64(len(c.buf)), c.s.size-off)
+		n := min(int64(len(c.buf)), c.reach, c.s.size-off)
 		if n < block {
 			return nil, c.corrupt(0, "the file has %d bytes: too few for a segment", c.s.size)
 		}
