@@ -32,17 +32,17 @@ func (c *committer) recover(ctx context.Context) error {
 		}
 	}
 	rp := replay{c: c, spans: make(map[ShardID]*pending)}
-	ahead := readLane(ctx, c.store.cfg.Lane, c.next, end)
-	defer ahead.stop()
+	ahead := lane.ReadAhead(ctx, c.store.cfg.Lane, c.next, end, replayBytes)
+	defer ahead.Stop()
 	for c.next < end {
-		read := <-ahead.reads
-		if read.err != nil {
-			return fmt.Errorf("read group %d: %w", c.next, read.err)
+		groups, err := ahead.Next()
+		if err != nil {
+			return fmt.Errorf("read group %d: %w", c.next, err)
 		}
-		if len(read.groups) == 0 {
+		if len(groups) == 0 {
 			return fmt.Errorf("read group %d: the lane ends before %d: %w", c.next, end, ErrCorrupt)
 		}
-		for _, g := range read.groups {
+		for _, g := range groups {
 			if g.Position != c.next {
 				return fmt.Errorf("read group %d: got group %d: %w", c.next, g.Position, ErrCorrupt)
 			}
@@ -52,48 +52,6 @@ func (c *committer) recover(ctx context.Context) error {
 		}
 	}
 	return rp.finish()
-}
-
-// laneReader reads a lane ahead of the replay, so that the disk need not wait for the one and the
-// other not for the disk.
-type laneReader struct {
-	reads  chan laneRead // one for each Read; after the last there is none
-	cancel context.CancelFunc
-}
-
-type laneRead struct {
-	groups []lane.Group
-	err    error
-}
-
-// readLane begins to read the groups from to end-1. It ends with the first Read that fails or finds
-// nothing.
-func readLane(ctx context.Context, l lane.Lane, from, end lane.Position) *laneReader {
-	ctx, cancel := context.WithCancel(ctx)
-	r := &laneReader{reads: make(chan laneRead, 1), cancel: cancel}
-	go func() {
-		defer close(r.reads)
-		for from < end {
-			groups, err := l.Read(ctx, from, replayBytes)
-			select {
-			case r.reads <- laneRead{groups, err}:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil || len(groups) == 0 {
-				return
-			}
-			from = groups[len(groups)-1].Position + 1
-		}
-	}()
-	return r
-}
-
-// stop ends the reading and waits for it.
-func (r *laneReader) stop() {
-	r.cancel()
-	for range r.reads { // until it is closed
-	}
 }
 
 // fence appends an empty group so that a former owner's next append fails, and returns the
