@@ -135,6 +135,7 @@ func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, 
 		Coordinator:     engines.rows,
 		Clock:           now,
 		TransitionDelay: cfg.TransitionDelay,
+		RestoredAt:      engines.log.RestoredAt(),
 		Caps:            stream.Caps{Streams: cfg.Caps.Streams, OnDemandStreams: cfg.Caps.OnDemandStreams, Shards: cfg.Caps.Shards},
 		Events: stream.Events{
 			Appeared: func(sc stream.Scope, name string) {

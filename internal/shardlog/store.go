@@ -148,6 +148,8 @@ type Store struct {
 	blocks *blocks
 	// guard says which streams may write.
 	guard *space.Guard
+	// restoredAt is when it was restored the last time, 0 if never.
+	restoredAt record.Millis
 
 	stats struct{ held, live, groups, chunks, slabs, files, stored, unflushed atomic.Int64 }
 
@@ -184,6 +186,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("open shard logs: %w", err)
 	}
 	if c.tier != nil {
+		s.restoredAt = c.tier.restoredAt()
 		c.tier.start()
 	}
 	go func() {
@@ -243,6 +246,10 @@ func (s *Store) signal() {
 	default:
 	}
 }
+
+// RestoredAt returns the time at which what the store holds was restored from a backup, 0 if it never
+// was.
+func (s *Store) RestoredAt() record.Millis { return s.restoredAt }
 
 // Stats returns what the store holds now.
 func (s *Store) Stats() Stats {

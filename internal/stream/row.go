@@ -73,6 +73,9 @@ type plan struct {
 	Retain bool `json:"retain,omitempty"`
 }
 
+// reshards says whether the plan makes shards.
+func (p *plan) reshards() bool { return p != nil && (p.Target > 0 || len(p.Ops) > 0) }
+
 func (r *streamRow) scope() Scope { return Scope{r.Account, r.Region} }
 
 func (r *streamRow) key() string { return streamPrefix + r.Account + "/" + r.Region + "/" + r.Name }

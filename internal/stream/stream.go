@@ -127,8 +127,11 @@ type Config struct {
 	// TransitionDelay is how long a stream stays CREATING, UPDATING or DELETING; with 0 a call
 	// returns when the transition is complete.
 	TransitionDelay time.Duration
-	Caps            Caps
-	Events          Events
+	// RestoredAt is when the logs were restored from a backup, 0 if they never were. Shards that are
+	// made from then on get creation times above any that can have been given before.
+	RestoredAt record.Millis
+	Caps       Caps
+	Events     Events
 }
 
 // Streams serves the streams of all accounts and regions. It is safe for concurrent use; Run must

@@ -19,6 +19,14 @@ const opsAtOnce = 256
 // attempts bounds how often a write that keeps losing to other writers is tried.
 const attempts = 100
 
+// Every generation of shards is created at least a second later than the one before, or a child's
+// sequence numbers would not lie above its parents': whoever reshards faster gets ahead of the clock.
+// maxLead bounds that, so that a time can be told above which no shard was created: a reshard of a
+// stream that is further ahead waits, but not longer than this, whatever the clock did. What one plan
+// adds, a few generations at most, comes on top: after a restore new shards are created restoreMargin
+// above its time.
+const maxLead, restoreMargin = record.Millis(15_000), record.Millis(30_000)
+
 // errUnchanged ends an update that has nothing to write.
 var errUnchanged = errors.New("stream: unchanged")
 
@@ -57,6 +65,9 @@ func (s *Streams) begin(ctx context.Context, e *entry, status Status, change fun
 			return err
 		}
 		row.Status, row.Due = status, s.due()
+		if row.Plan.reshards() {
+			row.Due = max(row.Due, s.now()+min(v.lead(s.now())-maxLead, maxLead))
+		}
 		return nil
 	})
 	if err == nil {
@@ -70,10 +81,27 @@ func (s *Streams) due() record.Millis {
 	return record.MillisOf(s.cfg.Clock.Now().Add(s.cfg.TransitionDelay))
 }
 
-// advance carries out a transition within the call that began it, if there is no delay. The call
+// lead is how far the creation times of the open shards are ahead of the clock, if they are.
+func (v *view) lead(now record.Millis) record.Millis {
+	last := int64(0)
+	for _, sh := range v.open {
+		last = max(last, sh.created)
+	}
+	return max(0, record.Millis(last)*1000-now)
+}
+
+// creation returns the creation time, in seconds, of a shard that is to be created at at or later.
+func (s *Streams) creation(at int64) int64 {
+	if s.cfg.RestoredAt == 0 {
+		return at
+	}
+	return max(at, (s.cfg.RestoredAt+restoreMargin).Seconds()+1)
+}
+
+// advance carries out a transition within the call that began it, if it is due. The call
 // has been accepted whatever happens now; if it is cut off, Run finishes the transition.
 func (s *Streams) advance(ctx context.Context, e *entry) {
-	if s.cfg.TransitionDelay > 0 {
+	if e.view.Load().row.Due > s.now() {
 		return
 	}
 	e.driving <- struct{}{}
@@ -144,7 +172,7 @@ func (s *Streams) finishCreate(ctx context.Context, e *entry, v *view) error {
 		}
 		first := &shard{
 			stream: e.id, number: int32(i), id: ShardID(int32(i)), parent: -1, adjacent: -1,
-			hash: uniformRange(i, n), created: v.row.Created - backdate,
+			hash: uniformRange(i, n), created: s.creation(v.row.Created - backdate),
 		}
 		c, err := s.writeShard(ctx, first)
 		if err != nil {
@@ -270,7 +298,7 @@ func (s *Streams) carryOut(ctx context.Context, e *entry, o op, known map[int32]
 		}
 		opened := &shard{
 			stream: e.id, number: ch.Number, id: ShardID(ch.Number), parent: o.Parents[0], adjacent: -1,
-			hash: ch.Hash, created: closing.Seconds() + 1, opened: closing,
+			hash: ch.Hash, created: s.creation(closing.Seconds() + 1), opened: closing,
 		}
 		if len(o.Parents) > 1 {
 			opened.adjacent = o.Parents[1]

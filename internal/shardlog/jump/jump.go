@@ -112,3 +112,6 @@ func To(now record.Millis) (record.Index, bool) {
 	}
 	return record.Index(now-epoch) * rate, true
 }
+
+// At returns the time of the restore that has logs go on at an index that To returned.
+func At(to record.Index) record.Millis { return epoch + record.Millis(to/rate) }

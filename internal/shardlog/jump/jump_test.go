@@ -45,6 +45,9 @@ func TestTo(t *testing.T) {
 		if got, is := To(now); got != want || is != ok {
 			t.Errorf("To(%d) = %d, %t; want %d, %t", now, got, is, want, ok)
 		}
+		if ok && At(want) != now {
+			t.Errorf("At(%d) = %d, want %d", want, At(want), now)
+		}
 	}
 	f(0, 0, false)
 	f(epoch, 0, false)
