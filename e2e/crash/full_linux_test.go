@@ -145,9 +145,6 @@ func (w *world) resume(l *ledger) {
 // small one goes on, over a kill as well, and the server says why; when the big stream is deleted, puts
 // go on. The server itself never finds the disk full.
 func TestLowWater(t *testing.T) {
-	if os.Getenv("CRASH_FOR") == "" {
-		t.Skip("skipped without CRASH_FOR: on a busy machine the small writer is throttled too, for a moment")
-	}
 	f := func(name string, place func(testing.TB) string) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, seed(t), filepath.Join(place(t), "data"), sigkill(t))

@@ -310,7 +310,10 @@ func (c *committer) verdict(sh *shard, it *item) error {
 			return ErrFull
 		}
 		if c.tier != nil {
-			need += c.store.cfg.Memory / memoryReserve
+			reserve := c.store.cfg.Memory / memoryReserve
+			if need += reserve; !c.fits(need+reserve) && c.greedy(sh) {
+				need += reserve
+			}
 		}
 	}
 	if c.fits(need) {

@@ -12,6 +12,7 @@ import (
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/jump"
 	"github.com/headrace/headrace/internal/shardlog/slab"
 	"github.com/headrace/headrace/internal/shardlog/space"
 )
@@ -186,7 +187,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("open shard logs: %w", err)
 	}
 	if c.tier != nil {
-		s.restoredAt = c.tier.restoredAt()
+		if c.tier.floor > 1 {
+			s.restoredAt = jump.At(c.tier.floor)
+		}
 		c.tier.start()
 	}
 	go func() {

@@ -12,7 +12,6 @@ import (
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
-	"github.com/headrace/headrace/internal/shardlog/jump"
 )
 
 const (
@@ -98,14 +97,6 @@ func newTier(s *Store) *tier {
 		t.fan = s.cfg.mergeFan
 	}
 	return t
-}
-
-// restoredAt is the time that a restore left in the manifest, 0 if there was none.
-func (t *tier) restoredAt() record.Millis {
-	if t.floor <= 1 {
-		return 0
-	}
-	return jump.At(t.floor)
 }
 
 // start starts the goroutines. Tests do without, and have the committer wait.

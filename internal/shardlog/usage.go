@@ -3,7 +3,9 @@ package shardlog
 import "github.com/headrace/headrace/internal/shardlog/space"
 
 // laneReserve and memoryReserve are the parts of the lane and of the budget that limited shards leave
-// to the others and to control changes, one of which may be the deletion that makes room.
+// to the others and to control changes, one of which may be the deletion that makes room. Twice as much
+// is left by streams that have more than their share of what waits for a flush: where one writes faster
+// than files can be, it is that one which waits, and not whoever comes with a record next.
 const laneReserve, memoryReserve = 16, 32
 
 // limited says whether the limits hold for a shard. Logs that are kept until TrimTo are the process's
@@ -23,11 +25,17 @@ func (c *committer) admits(sh *shard, it *item) bool {
 	if it.size > c.store.maxGroup-groupHeaderSize {
 		n = c.parts(it.size) * c.store.maxGroup
 	}
-	if room(n) >= c.store.cfg.LaneBytes/laneReserve {
+	left, reserve := room(n), c.store.cfg.LaneBytes/laneReserve
+	if left >= 2*reserve || left >= reserve && !c.greedy(sh) {
 		return true
 	}
 	c.tier.pressed = true
 	return false
+}
+
+// greedy says whether the shard's stream has more than its share of what is in no file yet.
+func (c *committer) greedy(sh *shard) bool {
+	return c.store.guard.Greedy(c.accountOf(sh), c.tier.fresh.bytes+c.tier.frozen.bytes)
 }
 
 // accountOf returns the account of the shard's stream.

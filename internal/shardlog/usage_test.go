@@ -326,8 +326,8 @@ func TestReserveForItself(t *testing.T) {
 		}
 	}
 	f("room", 16<<20, 1000, true, true)
-	f("just room", 1<<20+1200, 1000, true, true)
-	f("only the reserve", 1<<20+1000, 1000, false, true)
+	f("just room", 2<<20+1200, 1000, true, true) // twice the reserve: nobody else writes as much
+	f("only the reserve", 2<<20+1000, 1000, false, true)
 
 	release := make(chan struct{})
 	bucket.set(func(string) error { <-release; return nil })
@@ -341,6 +341,40 @@ func TestReserveForItself(t *testing.T) {
 		t.Errorf("%+v; want no more than the budget", st)
 	}
 	close(release)
+}
+
+// TestGreedyWaits has one stream write faster than files can be written, until lane or memory is full for
+// it: the others go on.
+func TestGreedyWaits(t *testing.T) {
+	f := func(name string, laneBytes int64, laneRoom func(s *shardlog.Store) int64) {
+		t.Helper()
+		bucket, s := newPicky(), (*shardlog.Store)(nil)
+		cfg := shardlog.Config{Lane: mem.New(mem.Config{}), Bucket: bucket, Clock: clock.System{}, Memory: 16 << 20, FlushBytes: 2 << 20,
+			LaneBytes: laneBytes, LaneRoom: func(n int) int64 { return laneRoom(s) - int64(n) }}
+		s = open(t, cfg)
+		openStreams(t, s, day, 1, 2, 3)
+		release := make(chan struct{})
+		defer close(release)
+		bucket.set(func(string) error { <-release; return nil })
+		for try(t, s, 1, 50_000) {
+		}
+		for i := range 10 {
+			if try(t, s, 1, 50_000) {
+				t.Errorf("%s: the stream that wrote too fast goes on", name)
+			}
+			if !try(t, s, 2, 5000) || !try(t, s, 3, 5000) {
+				t.Errorf("%s: others' puts were refused after %d", name, i)
+			}
+		}
+		for try(t, s, 2, 50_000) {
+		}
+		if try(t, s, 3, 50_000) {
+			t.Errorf("%s: what is kept for the process's own was taken", name)
+		}
+	}
+	const lane = 8 << 20
+	f("lane", lane, func(s *shardlog.Store) int64 { return lane - s.Stats().Unflushed })
+	f("memory", 1<<30, func(*shardlog.Store) int64 { return 1 << 30 })
 }
 
 // TestAccountAfterGap recovers a lane that still holds a record which was carried forward, but not the

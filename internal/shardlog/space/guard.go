@@ -144,6 +144,12 @@ func (g *Guard) Admits(a *Account, n int64, records uint32) bool {
 	return false
 }
 
+// Greedy says whether the stream has more of all unflushed bytes than would be its share if another one
+// came: a quiet stream never has.
+func (g *Guard) Greedy(a *Account, unflushed int64) bool {
+	return a.unflushed.Load() > unflushed/int64(len(g.accounts.m)+1)
+}
+
 // reach notes that a stream has reached its quota, or is below.
 func (g *Guard) reach(a *Account, reached bool) {
 	a.reached = reached
