@@ -29,6 +29,7 @@ type controls struct {
 	dev     bool
 	origins []string
 	mux     *http.ServeMux
+	routes  []Route // that were added
 }
 
 func newControls(dev bool, origins []string) *controls {
@@ -51,7 +52,7 @@ func (c *controls) development(pattern string, call http.Handler) {
 	if !c.dev {
 		return
 	}
-	c.add(pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c.add(pattern, true, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		bound(w, r)
 		call.ServeHTTP(w, r)
 	}))
@@ -59,7 +60,7 @@ func (c *controls) development(pattern string, call http.Handler) {
 
 // local adds a call for processes of this machine. The call bounds its own time.
 func (c *controls) local(pattern string, call http.Handler) {
-	c.add(pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c.add(pattern, false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !fromLoopback(r) {
 			page(w, http.StatusForbidden, "this call is for processes of the server's own machine\n")
 			return
@@ -69,8 +70,9 @@ func (c *controls) local(pattern string, call http.Handler) {
 }
 
 // add puts a call behind what keeps web pages out, and answers browsers that ask before they call.
-func (c *controls) add(pattern string, call http.Handler) {
+func (c *controls) add(pattern string, development bool, call http.Handler) {
 	method, where, _ := strings.Cut(pattern, " ")
+	c.routes = append(c.routes, Route{Method: method, Path: where, Built: true, Development: development})
 	guarded := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		switch {
 		case !loopbackHost(r.Host):

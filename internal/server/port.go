@@ -34,23 +34,15 @@ type pages struct {
 // port divides the one port's paths: our own pages under their names, whatever the method, and AWS
 // calls on all others. AWS itself does not look at the path of these protocols.
 func port(calls http.Handler, p pages) http.Handler {
-	own := http.NewServeMux()
-	own.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { page(w, http.StatusOK, "healthy\n") })
-	own.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
-		if !p.ready.Load() {
-			page(w, http.StatusServiceUnavailable, "not ready\n")
-			return
-		}
-		text := "ready\n"
-		if p.note != nil {
-			text += p.note()
-		}
-		page(w, http.StatusOK, text)
-	})
-	own.Handle("GET /metrics", only(p.metricsFrom, promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})))
+	own, paths := http.NewServeMux(), map[string]bool{}
+	for pattern, page := range ownPages(p) {
+		own.Handle(pattern, page)
+		_, path, _ := strings.Cut(pattern, " ")
+		paths[path] = true
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.URL.Path == "/-/healthy", r.URL.Path == "/-/ready", r.URL.Path == "/metrics":
+		case paths[r.URL.Path]:
 			bound(w, r)
 			own.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, admin.Path):
@@ -61,6 +53,25 @@ func port(calls http.Handler, p pages) http.Handler {
 			calls.ServeHTTP(w, r)
 		}
 	})
+}
+
+// ownPages returns our own pages by their patterns, which http.ServeMux reads, with a method.
+func ownPages(p pages) map[string]http.Handler {
+	return map[string]http.Handler{
+		"GET /-/healthy": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { page(w, http.StatusOK, "healthy\n") }),
+		"GET /-/ready": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if !p.ready.Load() {
+				page(w, http.StatusServiceUnavailable, "not ready\n")
+				return
+			}
+			text := "ready\n"
+			if p.note != nil {
+				text += p.note()
+			}
+			page(w, http.StatusOK, text)
+		}),
+		"GET /metrics": only(p.metricsFrom, promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})),
+	}
 }
 
 // only keeps a page to some peers.

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/headrace/headrace/internal/api/kinesis"
 	"github.com/headrace/headrace/internal/auth/access"
 	"github.com/headrace/headrace/internal/auth/keyring"
 	"github.com/headrace/headrace/internal/clock"
@@ -105,7 +104,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	decider := access.New(access.Config{Keys: keys, ResourcePolicy: streams.PolicyOf, Clock: now})
 	identify := authenticator(cfg, keys, now)
 	calls := wire.NewHandler(wire.Config{
-		Services:     []wire.Service{kinesis.New(streams, meters, now, checkResourcePolicy).Wire(), tokenService(cfg, keys, decider, now).Wire()},
+		Services:     services(cfg, streams, meters, keys, decider, now),
 		Authenticate: identify,
 		Admit:        bounds.admit,
 		Allow:        bounds.allow,

@@ -189,6 +189,20 @@ func contentType(header string) Formats {
 	return 0
 }
 
+// ContentTypes returns the content types that requests in these formats have.
+func (f Formats) ContentTypes() []string {
+	var out []string
+	for _, one := range []Formats{AWSJSON11, AWSJSON10, CBOR11} {
+		if f&one != 0 {
+			out = append(out, contentTypeOf(one))
+		}
+	}
+	if f&Query != 0 {
+		out = append(out, typeForm) // answers are in XML
+	}
+	return out
+}
+
 // contentTypeOf returns the content type of a response in one format.
 func contentTypeOf(f Formats) string {
 	switch f {

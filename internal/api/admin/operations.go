@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -63,6 +64,9 @@ func operations() map[string]operation {
 		}),
 	}
 }
+
+// OperationNames returns the names of all operations, sorted.
+func OperationNames() []string { return slices.Sorted(maps.Keys(operations())) }
 
 // quiet is an operation that answers nothing but that it was done.
 func quiet(do func(ctx context.Context, k *keyring.Keyring, in *admin.Call) error) operation {
