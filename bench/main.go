@@ -46,6 +46,8 @@ func scenarios() []scenario {
 		{"strangers", crowded},
 		{"memory", inMemory},
 		{"durable", durable},
+		{"putrecord", single},
+		{"signatures", signatures},
 		{"openloop", openLoop},
 		{"shards", shards},
 		{"peers", peers},
@@ -58,9 +60,6 @@ func scenarios() []scenario {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "ceiling" {
 		exit(serveCeiling(os.Args[2:]))
-	}
-	if len(os.Args) > 1 && os.Args[1] == "verifying" {
-		exit(serveVerifying(os.Args[2:]))
 	}
 	o := options{out: os.Stdout, report: new(report), inMemory: 4 * time.Second}
 	only := flag.String("only", "", "run the scenarios named, with commas between them")

@@ -56,20 +56,29 @@ func startSelf(ctx context.Context, self string, args ...string) (*process, stri
 
 // startHeadrace starts the binary under test on a free port and waits until it is healthy.
 func startHeadrace(ctx context.Context, binary string, args ...string) (*process, error) {
+	return startSaying(ctx, io.Discard, binary, args...)
+}
+
+// startSaying is startHeadrace for whoever wants what the server prints.
+func startSaying(ctx context.Context, said io.Writer, binary string, args ...string) (*process, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	cmd := exec.CommandContext(ctx, binary, append(args, "--listen", addr)...)
-	cmd.Stdout, cmd.Stderr = io.Discard, os.Stderr
+	cmd.Stdout, cmd.Stderr = said, os.Stderr
 	return start(ctx, cmd, addr, "/-/healthy", time.Minute)
 }
 
 // startServe starts `headrace serve` on a data directory. It believes callers: see startVerifying.
 func (o options) startServe(ctx context.Context, data string, args ...string) (*process, error) {
-	args = append([]string{"serve", "--insecure-auth", "--log-level", "error", "--data", data, "--memory", fmt.Sprintf("%dMiB", o.memory>>20)}, args...)
-	p, err := startHeadrace(ctx, o.headrace, args...)
+	return o.startData(ctx, io.Discard, data, append([]string{"--insecure-auth"}, args...))
+}
+
+func (o options) startData(ctx context.Context, said io.Writer, data string, args []string) (*process, error) {
+	args = append([]string{"serve", "--log-level", "error", "--data", data, "--memory", fmt.Sprintf("%dMiB", o.memory>>20)}, args...)
+	p, err := startSaying(ctx, said, o.headrace, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,11 @@ func (r *report) limit(what string, got, wanted float64, format string) {
 	r.lines = append(r.lines, line{what, "at most " + fmt.Sprintf(format, wanted), fmt.Sprintf(format, got), verdict})
 }
 
+// fact adds a line about a number of which nothing is wanted, such as a floor of others.
+func (r *report) fact(what string, got float64, format string) {
+	r.lines = append(r.lines, line{what, "", fmt.Sprintf(format, got), ""})
+}
+
 // skip adds a line about something that could not be measured.
 func (r *report) skip(what, why string) {
 	r.lines = append(r.lines, line{what, "", "skipped: " + why, ""})
