@@ -10,6 +10,8 @@ STRESS_FOR ?= 30m
 RACE     := $(wildcard internal/lane internal/coordinator internal/objectstore internal/shardlog internal/journal internal/stream internal/wire internal/metrics internal/server internal/api internal/listener internal/certificate internal/ratelimit internal/audit internal/auth)
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
+# What the Java clients take. A machine without is told so, and skips their tests.
+jdk = command -v mvn >/dev/null && test "$$(javac -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p')" -ge 17 2>/dev/null
 # Where a package registry is not reached the tests of its clients are skipped; a CI run must have them.
 unreached = { echo "compat-setup: the $(1) clients could not be installed; their tests are skipped"; test -z "$$CI"; }
 
@@ -55,12 +57,14 @@ cross: ## compile for every platform served
 	@for p in $(PLATFORMS); do echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./... || exit 1; done
 compat: compat-setup ## the main job with real AWS clients only
 	$(GO) test -count=1 -v ./compat/...
-compat-setup: $(if $(wildcard compat/requirements.txt),build/venv/.installed) $(if $(wildcard compat/js/package-lock.json),compat/js/node_modules/.installed) ## install the pinned clients
+compat-setup: $(if $(wildcard compat/requirements.txt),build/venv/.installed) $(if $(wildcard compat/js/package-lock.json),compat/js/node_modules/.installed) $(if $(wildcard compat/java/pom.xml),build/java/.installed) ## install the pinned clients
 build/venv/.installed: compat/requirements.txt
 	python3 -m venv build/venv || { echo "compat-setup: needs Python 3 with its venv module (Debian: python3-venv)"; exit 1; }
 	@build/venv/bin/python -m pip install --quiet --disable-pip-version-check -r $< && touch $@ || $(call unreached,Python)
 compat/js/node_modules/.installed: compat/js/package-lock.json
 	@npm ci --prefix compat/js --no-audit --no-fund && touch $@ || $(call unreached,JavaScript)
+build/java/.installed: compat/java/pom.xml
+	@if $(jdk); then rm -rf build/java; mvn --quiet --batch-mode -Dstyle.color=never -f $< dependency:copy-dependencies -DoutputDirectory='$(CURDIR)/build/java' && touch $@ || $(call unreached,Java); else echo "compat-setup: no JDK 17 with Maven here; the tests of the Java clients are skipped"; fi
 clean: ## remove everything that make builds
 	rm -rf bin build compat/js/node_modules
 help: ## this list

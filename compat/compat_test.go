@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +30,8 @@ type world struct {
 	binary string // the shipped binary
 	root   string // of the module
 	log    string // file holding the access log
+	// java compiles the driver of the Java clients, once, and returns its class path.
+	java func() (string, error)
 }
 
 var shared world
@@ -63,6 +66,7 @@ func run(m *testing.M) (int, error) {
 	if err := os.WriteFile(shared.log, log, 0o600); err != nil {
 		return 0, err
 	}
+	shared.java = sync.OnceValues(func() (string, error) { return compileJava(shared.root, filepath.Join(dir, "java")) })
 	return m.Run(), nil
 }
 
@@ -250,13 +254,19 @@ func runProgram(t *testing.T, l login, program string, args ...string) ([]byte, 
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = shared.root
-	cmd.Env = append(os.Environ(),
+	cmd.Env = environment(l)
+	return cmd.CombinedOutput()
+}
+
+// environment is what a user who is logged in would have, and no settings of the machine.
+func environment(l login) []string {
+	env := append(os.Environ(),
 		"AWS_ACCESS_KEY_ID="+l.id, "AWS_SECRET_ACCESS_KEY="+l.secret, "AWS_REGION=us-east-1", "AWS_DEFAULT_REGION=us-east-1",
 		"AWS_MAX_ATTEMPTS=1", // of the AWS CLI; the others set it themselves
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull,
 		"AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED=true", "PYTHONDONTWRITEBYTECODE=1")
 	if l.token != "" {
-		cmd.Env = append(cmd.Env, "AWS_SESSION_TOKEN="+l.token)
+		env = append(env, "AWS_SESSION_TOKEN="+l.token)
 	}
-	return cmd.CombinedOutput()
+	return env
 }
