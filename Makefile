@@ -64,7 +64,7 @@ build/venv/.installed: compat/requirements.txt
 compat/js/node_modules/.installed: compat/js/package-lock.json
 	@npm ci --prefix compat/js --no-audit --no-fund && touch $@ || $(call unreached,JavaScript)
 build/java/.installed: compat/java/pom.xml
-	@if $(jdk); then rm -rf build/java; mvn --quiet --batch-mode -Dstyle.color=never -f $< dependency:copy-dependencies -DoutputDirectory='$(CURDIR)/build/java' && touch $@ || $(call unreached,Java); else echo "compat-setup: no JDK 17 with Maven here; the tests of the Java clients are skipped"; fi
+	@if $(jdk); then rm -rf build/java; mvn --quiet --batch-mode -Dstyle.color=never -f $< dependency:copy-dependencies -DoutputDirectory='$(CURDIR)/build/java' && touch $@ || echo "compat-setup: the Java clients could not be installed; their tests are skipped"; else echo "compat-setup: no JDK 17 with Maven here; the tests of the Java clients are skipped"; fi
 clean: ## remove everything that make builds
 	rm -rf bin build compat/js/node_modules
 help: ## this list
