@@ -157,6 +157,14 @@ func (x *exchange) authenticate() error {
 
 // run decodes the input, calls the operation and sends its output or its error.
 func (x *exchange) run(op *operation) {
+	if op.spec.Streaming {
+		leave, err := x.h.streams.enter(x)
+		if err != nil {
+			x.answer(err)
+			return
+		}
+		defer leave()
+	}
 	in, out := op.input(), op.output()
 	err := x.perform(op, documentOf(x.content), in, out)
 	if called := x.h.cfg.Observer.Called; called != nil {
@@ -165,9 +173,12 @@ func (x *exchange) run(op *operation) {
 	if err == nil {
 		err = x.reserve(bufferSize(x.call.Expected()))
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		x.answer(err)
-	} else {
+	case op.spec.Streaming:
+		x.sendStream(out)
+	default:
 		x.sendOutput(op, out)
 	}
 	op.recycle(in, out) // not after a panic: someone may still hold them

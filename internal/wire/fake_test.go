@@ -125,8 +125,8 @@ func fakeService() Service {
 		return nil
 	})
 	anyone.Unsigned = true
-	streaming := operation("Stream", func(context.Context, *shape.Call, *echo, *echo) error { return nil })
-	streaming.Streaming = true
+	streaming := operation("Stream", streamEcho)
+	streaming.Streaming, streaming.Transient = true, false
 	return Service{
 		TargetPrefix: "Fake_20260101",
 		SigningName:  "fake",
@@ -167,6 +167,33 @@ func fakeService() Service {
 			}),
 		},
 	}
+}
+
+// streamEcho answers with count events of its input, and then the error that it names.
+func streamEcho(_ context.Context, c *shape.Call, in, out *echo) error {
+	if in.name == "refused" {
+		return &shape.Error{Code: "ResourceInUseException", Message: "Another one."}
+	}
+	out.name = "first"
+	event := *in
+	c.Push(func(_ context.Context, to shape.Events) error {
+		var buf []byte
+		for n := range event.count.Value {
+			event.count = shape.Some(n)
+			buf = to.Encode(buf[:0], "Echo", &event)
+			if err := to.Send(buf); err != nil {
+				return err
+			}
+		}
+		switch event.name {
+		case "modelled":
+			return &shape.Error{Code: "ResourceInUseException", Message: "Another one."}
+		case "broken":
+			return errBroken
+		}
+		return nil
+	})
+	return nil
 }
 
 func fakeConfig() Config {

@@ -25,6 +25,8 @@ type Handler struct {
 	cfg       Config
 	routes    routes
 	budget    *budget
+	events    *budget // of event streams
+	streams   streams
 	buffers   buffers
 	inHand    atomic.Int64 // requests between begin and end
 	exchanges sync.Pool    // of *exchange
@@ -49,6 +51,8 @@ func NewHandler(c Config) *Handler {
 		cfg:     c,
 		routes:  newRoutes(c.Services),
 		budget:  newBudget(c.Memory),
+		events:  newBudget(c.Events),
+		streams: streams{most: c.Requests},
 		buffers: buffers{limit: c.IdleBuffers},
 	}
 }
@@ -158,7 +162,9 @@ func (h *Handler) end(x *exchange) {
 	x.finishCall()
 	x.releaseBody()
 	h.inHand.Add(-1)
-	x.event.Duration = h.cfg.Clock.Now().Sub(x.start)
+	if x.event.Duration == 0 { // not of a stream, whose answer began long ago
+		x.event.Duration = h.cfg.Clock.Now().Sub(x.start)
+	}
 	if h.cfg.Observer.Done != nil {
 		h.cfg.Observer.Done(x.event)
 	}

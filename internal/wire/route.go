@@ -111,7 +111,7 @@ func newService(s Service) *service {
 			panic("wire: operation " + spec.Name + " is there twice")
 		}
 		sv.operations[spec.Name] = &operation{
-			spec: spec, built: spec.Handle != nil && !spec.Streaming,
+			spec: spec, built: spec.Handle != nil,
 			response: spec.Name + "Response", result: spec.Name + "Result",
 		}
 	}

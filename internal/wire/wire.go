@@ -5,8 +5,12 @@
 //
 // It is not a router for anything else on the port (the console, metrics and REST protocols have
 // their own handlers), it knows no service by name, and it does not itself verify signatures or
-// permissions: it shows Config.Authenticate the headers and the body. Event streams are not served yet: an operation that answers with one
-// counts as not built.
+// permissions: it shows Config.Authenticate the headers and the body.
+//
+// An operation may answer with an event stream (package eventstream frames it): what is wrong with the call
+// is an answer like any other, then comes the initial response, for which clients wait, and at last what
+// the operation pushes, each event at once. An error from then on is the last message. Streams have memory
+// and numbers of their own, so that neither they nor requests are in the others' way; only time limits them.
 //
 //	h := wire.NewHandler(wire.Config{
 //		Services:     []wire.Service{{TargetPrefix: "Kinesis_20131202", SigningName: "kinesis", ...}},
@@ -130,16 +134,20 @@ type Config struct {
 	// operation when the response is likely to be larger, and before its response is encoded when the
 	// operation can say how large that will be.
 	Memory int64
+	// Events is how many bytes of events that were not sent yet all event streams may hold at a time; 0
+	// means a quarter of Memory.
+	Events int64
 	// IdleBuffers is how many bytes of buffers are kept between requests; 0 means 48 MiB.
 	IdleBuffers int64
 	// Requests is how many requests may be in hand at a time; 0 means 8192. What is beyond is
-	// throttled at once: each holds its headers, and one HTTP/2 connection may carry a thousand.
+	// throttled at once: each holds its headers, and one HTTP/2 connection may carry a thousand. Beside
+	// them there may be as many event streams.
 	Requests int64
 	// AdmitTimeout is how long a request waits for memory before it is throttled; 0 means 5 s.
 	AdmitTimeout time.Duration
 	// BodyTimeout is how long a body may take to arrive, and WriteTimeout how long a client may
 	// take to fetch a response, each plus one second for every 64 KiB: slow clients are served. A
-	// client that takes nothing of a response for WriteTimeout is cut. 0 means 20 s and 30 s.
+	// client that takes nothing of a response, or of an event stream, for WriteTimeout is cut. 0 means 20 s and 30 s.
 	BodyTimeout, WriteTimeout time.Duration
 }
 
@@ -160,6 +168,7 @@ func (c Config) withDefaults() Config {
 	defaultTo(&c.MaxBody, 14<<20)
 	defaultTo(&c.MaxRatio, 100)
 	defaultTo(&c.Memory, 256<<20)
+	defaultTo(&c.Events, c.Memory/4)
 	defaultTo(&c.IdleBuffers, 48<<20)
 	defaultTo(&c.Requests, 8<<10)
 	defaultTo(&c.AdmitTimeout, 5*time.Second)
@@ -187,7 +196,8 @@ type Event struct {
 	// the text that the client got with it.
 	Status                  int
 	ErrorCode, ErrorMessage string
-	// Duration is the time from the request's headers to the response's last byte.
+	// Duration is the time from the request's headers to the response's last byte, or to the beginning of an
+	// event stream.
 	Duration time.Duration
 	// BytesIn is the request body as it came over the network, BytesOut the response body.
 	BytesIn, BytesOut int64

@@ -249,7 +249,7 @@ func StopStreamEncryption(h func(ctx context.Context, call *shape.Call, in *Stop
 }
 
 // SubscribeToShard binds a handler to the operation of that name.
-// It answers with an event stream, which nothing serves yet: out is the initial response.
+// It answers with an event stream: out is the initial response, and call.Push says what follows.
 func SubscribeToShard(h func(ctx context.Context, call *shape.Call, in *SubscribeToShardInput, out *SubscribeToShardOutput) error) shape.Operation {
 	op := bind("SubscribeToShard", h)
 	op.Streaming = true

@@ -26,7 +26,8 @@ type Operation struct {
 	// Needs says which permissions a call needs. A handler that asks for permissions takes no
 	// operation without it.
 	Needs Needs
-	// Streaming marks an operation that answers with an event stream instead of out.
+	// Streaming marks an operation that answers with an event stream, which begins with out; Handle
+	// says with Call.Push what follows.
 	Streaming bool
 }
 
@@ -45,6 +46,7 @@ type Call struct {
 
 	expected int64
 	done     []func()
+	push     func(context.Context, Events) error
 }
 
 // Expect says how large the answer will be in bytes, or a little more. Memory for it is admitted before it is

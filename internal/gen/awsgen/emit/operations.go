@@ -39,7 +39,7 @@ func (g *generator) operation(p *printer, op *model.Operation) {
 	}
 	streaming := g.streams(op)
 	if streaming {
-		p.line("// It answers with an event stream, which nothing serves yet: out is the initial response.")
+		p.line("// It answers with an event stream: out is the initial response, and call.Push says what follows.")
 	}
 	p.line("func %s(h func(ctx context.Context, call *shape.Call, in *%s, out *%s) error) shape.Operation {", exported(op.Name), in, exported(op.Output.Shape))
 	switch {
