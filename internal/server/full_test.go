@@ -151,7 +151,7 @@ func (h *house) create(name string) {
 
 func (h *house) delete(name string) {
 	h.t.Helper()
-	h.must("delete "+name, h.streams.DeleteStream(h.t.Context(), where, stream.Ref{Name: name}))
+	h.must("delete "+name, h.streams.DeleteStream(h.t.Context(), where, stream.Ref{Name: name}, false))
 	delete(h.kept, name)
 }
 

@@ -20,7 +20,7 @@ func TestCapsOfAllAccounts(t *testing.T) {
 		}
 		err := create(fit)
 		refused(t, err, LimitExceeded, err.Error()[len("LimitExceededException: "):])
-		w.must(w.DeleteStream(t.Context(), Scope{Account: "000000000000", Region: "region-0"}, Ref{Name: "clicks"}))
+		w.must(w.DeleteStream(t.Context(), Scope{Account: "000000000000", Region: "region-0"}, Ref{Name: "clicks"}, false))
 		if err := create(fit); err != nil {
 			t.Errorf("after a deletion made room for a %s: %v", what, err)
 		}

@@ -112,15 +112,22 @@ func alreadyExists(sc Scope, name string) error {
 }
 
 // DeleteStream deletes a stream, its shards and its records, whatever state it is in; it is DELETING
-// until they are gone. Deleting a DELETING stream does nothing.
-func (s *Streams) DeleteStream(ctx context.Context, sc Scope, ref Ref) error {
+// until they are gone. Deleting a DELETING stream does nothing. A stream with consumers is InUse unless
+// withConsumers says that they go with it.
+func (s *Streams) DeleteStream(ctx context.Context, sc Scope, ref Ref, withConsumers bool) error {
 	e, _, err := s.find(sc, ref)
 	if err != nil {
 		return err
 	}
-	return s.begin(ctx, e, Deleting, func(_ *view, row *streamRow) error {
+	e.enrolling <- struct{}{} // no consumer may be registered meanwhile
+	defer func() { <-e.enrolling }()
+	return s.begin(ctx, e, Deleting, func(v *view, row *streamRow) error {
 		if row.Status == Deleting {
 			return errUnchanged
+		}
+		if n := len(v.consumersAt(s.now())); n > 0 && !withConsumers {
+			return refuse(InUse, "Stream %s under account %s has %d registered consumers. "+
+				"Deregister them, or delete the stream with EnforceConsumerDeletion.", e.name, sc.Account, n)
 		}
 		row.Plan = nil
 		return nil

@@ -9,8 +9,8 @@ import (
 // describeShards is how many shards DescribeStream returns at most.
 const describeShards = 100
 
-// Summary is what DescribeStreamSummary and ListStreams tell of a stream. Encryption, enhanced
-// monitoring and consumers are not kept here yet: a stream has none.
+// Summary is what DescribeStreamSummary and ListStreams tell of a stream. Encryption and enhanced
+// monitoring are not kept here yet: a stream has none.
 type Summary struct {
 	Name, ARN      string
 	Status         Status
@@ -20,6 +20,8 @@ type Summary struct {
 	Created      record.Millis
 	OpenShards   int
 	MaxRecordKiB int
+	// Consumers is how many are registered.
+	Consumers int
 }
 
 // Shard is what DescribeStream and ListShards tell of a shard.
@@ -68,7 +70,9 @@ func (s *Streams) DescribeStreamSummary(sc Scope, ref Ref) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	return v.summary(), nil
+	d := v.summary()
+	d.Consumers = len(v.consumersAt(s.now()))
+	return d, nil
 }
 
 // startAfter reads an ExclusiveStartShardId; an empty one stands before the first shard.

@@ -29,7 +29,7 @@ func TestIDs(t *testing.T) {
 		}
 	}
 	f(3)
-	w.must(w.DeleteStream(t.Context(), home, Ref{Name: "a"}))
+	w.must(w.DeleteStream(t.Context(), home, Ref{Name: "a"}, false))
 	f(2)
 	gone := 0
 	for id := range ids {

@@ -130,24 +130,7 @@ func (s *Streams) GetShardIterator(ctx context.Context, sc Scope, ref Ref, in It
 		return "", shardNotFound(sc, e.name, number)
 	}
 	it := iterator{stream: e.id, shard: number, name: e.name}
-	switch {
-	case in.Sequence != "":
-		it.next, err = startAt(sc, e.name, sh, in)
-	case in.Type == TrimHorizon:
-		it.next = 1
-	case in.Type == Latest:
-		var b shardlog.Bounds
-		b, err = s.cfg.Log.Bounds(ctx, sh.log())
-		it.next = b.Next
-	case in.Type == FromTime:
-		it.next, err = s.seek(ctx, sh, in)
-	default:
-		err = sequenceMisplaced(in.Type, "no")
-	}
-	switch {
-	case errors.Is(err, shardlog.ErrNotFound):
-		return "", shardNotFound(sc, e.name, number)
-	case err != nil:
+	if it.next, _, err = s.position(ctx, sc, e.name, sh, in); err != nil {
 		return "", err
 	}
 	return s.sealIterator(sc, it), nil

@@ -46,7 +46,7 @@ func TestIteratorTexts(t *testing.T) {
 	w.restart()
 	f("after a restart", it, home, "", true)
 
-	w.must(w.DeleteStream(t.Context(), home, ref))
+	w.must(w.DeleteStream(t.Context(), home, ref, false))
 	gone := "Shard shardId-000000000000 in stream mill under account 123456789012 does not exist"
 	_, err := w.GetRecords(t.Context(), home, "", it, 0)
 	refused(t, err, NotFound, gone)
@@ -167,7 +167,7 @@ func TestListShardsToken(t *testing.T) {
 	f(ListShardsInput{Ref: ref, HasCreated: true, Created: 1}, NotFound, "Stream mill under account 123456789012 not found.")
 	f(ListShardsInput{Ref: ref, ExclusiveStartShardID: "wheel"}, NotFound,
 		"Could not find shard wheel in stream mill under account 123456789012.")
-	w.must(w.DeleteStream(t.Context(), home, ref))
+	w.must(w.DeleteStream(t.Context(), home, ref, false))
 	w.create("mill", 3)
 	f(ListShardsInput{Token: page.Token}, NotFound, "Stream mill under account 123456789012 not found.")
 }

@@ -64,6 +64,8 @@ const (
 	listTokens  = "ListStreams"
 	shardTokens = "ListShards"
 	iterators   = "ShardIterator"
+
+	consumerTokens = "ListStreamConsumers"
 )
 
 // listToken is where a list of streams goes on.

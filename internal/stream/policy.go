@@ -8,68 +8,101 @@ import (
 // maxPolicy is how many bytes a resource policy may have, as on AWS.
 const maxPolicy = 20 << 10
 
-// PutPolicy attaches a resource policy to a stream, in place of the one it has. What the document says
-// is for others to judge.
+// governed is what a resource policy is about: a stream, or a consumer of it.
+type governed struct {
+	entry    *entry
+	view     *view
+	consumer *consumer
+}
+
+// PutPolicy attaches a resource policy to a stream or a consumer, in place of the one it has. What the
+// document says is for others to judge.
 func (s *Streams) PutPolicy(ctx context.Context, sc Scope, arn, document string) error {
-	e, _, err := s.findGoverned(sc, arn)
+	g, err := s.findGoverned(sc, arn)
 	if err != nil {
 		return err
 	}
 	if len(document) > maxPolicy {
-		return refuse(LimitExceeded, "Resource policy of stream %s under account %s exceeds the limit of %d bytes.", e.name, sc.Account, maxPolicy)
+		return refuse(LimitExceeded, "Resource policy of stream %s under account %s exceeds the limit of %d bytes.", g.entry.name, sc.Account, maxPolicy)
 	}
-	return s.update(ctx, e, func(v *view, row *streamRow) error {
-		if err := v.idle(sc); err != nil {
-			return err
-		}
-		if row.Policy == document {
-			return errUnchanged
-		}
-		row.Policy = strings.Clone(document) // the row outlives the request, which it may be part of
-		return nil
+	return s.setPolicy(ctx, sc, g, func(old string) (string, error) {
+		return strings.Clone(document), nil // the row outlives the request, which it may be part of
 	})
 }
 
-// Policy returns the resource policy of a stream, "" if it has none.
+// Policy returns the resource policy of a stream or a consumer, "" if it has none.
 func (s *Streams) Policy(sc Scope, arn string) (string, error) {
-	_, v, err := s.findGoverned(sc, arn)
-	if err != nil {
+	g, err := s.findGoverned(sc, arn)
+	switch {
+	case err != nil:
 		return "", err
+	case g.consumer != nil:
+		return g.consumer.policy, nil
 	}
-	return v.row.Policy, nil
+	return g.view.row.Policy, nil
 }
 
-// DeletePolicy takes a stream's resource policy away; NotFound if it has none.
+// DeletePolicy takes the resource policy of a stream or a consumer away; NotFound if it has none.
 func (s *Streams) DeletePolicy(ctx context.Context, sc Scope, arn string) error {
-	e, _, err := s.findGoverned(sc, arn)
+	g, err := s.findGoverned(sc, arn)
 	if err != nil {
 		return err
 	}
-	return s.update(ctx, e, func(v *view, row *streamRow) error {
-		if err := v.idle(sc); err != nil {
-			return err
+	return s.setPolicy(ctx, sc, g, func(old string) (string, error) {
+		if old == "" {
+			return "", refuse(NotFound, "Resource policy of %s not found.", arn)
 		}
-		if row.Policy == "" {
-			return refuse(NotFound, "Resource policy of %s not found.", arn)
-		}
-		row.Policy = ""
-		return nil
+		return "", nil
 	})
 }
 
-// findGoverned returns the stream that a resource policy is about.
-func (s *Streams) findGoverned(sc Scope, arn string) (*entry, *view, error) {
-	if strings.Contains(arn, "/consumer/") { // there are no consumers to register
-		return nil, nil, refuse(NotFound, "Consumer %s not found.", arn)
+// setPolicy puts what change returns in the place of the policy that it is given.
+func (s *Streams) setPolicy(ctx context.Context, sc Scope, g governed, change func(old string) (string, error)) error {
+	if g.consumer != nil {
+		return s.changeConsumer(ctx, g.entry, g.consumer, func(c *consumer) (*consumer, error) {
+			if c.status(s.now()) != Active {
+				return nil, consumerNotActive(sc, g.entry.name, c)
+			}
+			next := *c
+			var err error
+			if next.policy, err = change(c.policy); err == nil && next.policy == c.policy {
+				err = errUnchanged
+			}
+			return &next, err
+		})
 	}
-	return s.find(sc, Ref{ARN: arn})
+	return s.update(ctx, g.entry, func(v *view, row *streamRow) error {
+		if err := v.idle(sc); err != nil {
+			return err
+		}
+		policy, err := change(row.Policy)
+		if err == nil && policy == row.Policy {
+			err = errUnchanged
+		}
+		row.Policy = policy
+		return err
+	})
 }
 
-// ARN returns the ARN of the stream that a request names, whether or not it exists; "" if it names none.
+// findGoverned returns what the resource policy of an ARN is about.
+func (s *Streams) findGoverned(sc Scope, arn string) (g governed, err error) {
+	if strings.Contains(arn, consumerInfix) {
+		g.entry, g.view, g.consumer, err = s.findConsumer(sc, ConsumerRef{ARN: arn})
+		return g, err
+	}
+	g.entry, g.view, err = s.find(sc, Ref{ARN: arn})
+	return g, err
+}
+
+// ARN returns the ARN of the stream, or with Ref.ARN of the consumer, that a request names, whether or not
+// it exists; "" if it names none.
 // An ARN is returned as it is written when it is written properly: ParseARN forgives more, and policies
 // must see the stream that it finds.
 func (s *Streams) ARN(sc Scope, ref Ref) string {
 	name := ref.Name
+	if p, ok := parseConsumerARN(ref.ARN); ok {
+		return p.scope.arn(p.stream) + consumerInfix + p.name + ":" + p.created
+	}
 	if ref.ARN != "" {
 		var ok bool
 		if sc, name, ok = ParseARN(ref.ARN); !ok {
@@ -82,29 +115,34 @@ func (s *Streams) ARN(sc Scope, ref Ref) string {
 	return sc.arn(name)
 }
 
-// PolicyOf returns the resource policy of the stream with an ARN, in whatever scope; "" if there is none.
+// PolicyOf returns the resource policy of the stream or consumer with an ARN, in whatever scope; "" if
+// there is none.
 func (s *Streams) PolicyOf(arn string) string {
-	sc, _, ok := ParseARN(arn)
-	if !ok {
-		return ""
-	}
-	document, err := s.Policy(sc, arn)
+	document, err := s.Policy(scopeOf(arn), arn)
 	if err != nil {
 		return ""
 	}
 	return document
 }
 
-// Tags returns the tags of the stream with an ARN, in whatever scope; nil if there is none. They must not
-// be changed.
+// Tags returns the tags of the stream or consumer with an ARN, in whatever scope; nil if there is none.
+// They must not be changed.
 func (s *Streams) Tags(arn string) map[string]string {
-	sc, _, ok := ParseARN(arn)
-	if !ok {
+	g, err := s.findGoverned(scopeOf(arn), arn)
+	switch {
+	case err != nil:
 		return nil
+	case g.consumer != nil:
+		return g.consumer.tags
 	}
-	_, v, err := s.find(sc, Ref{ARN: arn})
-	if err != nil {
-		return nil
+	return g.view.row.Tags
+}
+
+// scopeOf returns the scope of a stream's or a consumer's ARN; it is empty for what is neither.
+func scopeOf(arn string) Scope {
+	if p, ok := parseConsumerARN(arn); ok {
+		return p.scope
 	}
-	return v.row.Tags
+	sc, _, _ := ParseARN(arn)
+	return sc
 }

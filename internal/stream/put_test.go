@@ -255,7 +255,7 @@ func TestPutMeetsDeletion(t *testing.T) {
 	w.cfg.Log = hooked
 	w.restart()
 	ref := w.create("mill", 2)
-	hooked.before = func() { w.must(w.DeleteStream(t.Context(), home, ref)) }
+	hooked.before = func() { w.must(w.DeleteStream(t.Context(), home, ref, false)) }
 	_, err := w.PutAll(t.Context(), home, ref, []record.Entry{{PartitionKey: "a"}, {PartitionKey: "b"}}, nil)
 	refused(t, err, NotFound, "Stream mill under account 123456789012 not found.")
 }

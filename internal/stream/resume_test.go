@@ -64,7 +64,7 @@ func TestCutAnywhere(t *testing.T) {
 		{"create", 0, func(w *world, ref Ref) error {
 			return w.CreateStream(ctx, home, CreateInput{Name: ref.Name, ShardCount: 3})
 		}},
-		{"delete", 3, func(w *world, ref Ref) error { return w.DeleteStream(ctx, home, ref) }},
+		{"delete", 3, func(w *world, ref Ref) error { return w.DeleteStream(ctx, home, ref, false) }},
 		{"split", 1, func(w *world, ref Ref) error { return w.SplitShard(ctx, home, ref, "0", half) }},
 		{"merge", 3, func(w *world, ref Ref) error { return w.MergeShards(ctx, home, ref, "1", "2") }},
 		{"update count", 2, func(w *world, ref Ref) error { _, err := w.UpdateShardCount(ctx, home, ref, 3); return err }},

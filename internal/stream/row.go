@@ -18,16 +18,18 @@ import (
 
 // Keys in the coordinator:
 //
+//	kinesis/consumer/<stream id>/<name>       one row a consumer
 //	kinesis/key                               the key that iterators and tokens are sealed with
 //	kinesis/shard/<stream id>/<shard number>  one row a shard
 //	kinesis/stream/<account>/<region>/<name>  one row a stream
 //
-// A stream's row exists before the first of its shards' rows and is removed after the last.
+// A stream's row exists before the first of its shards' and consumers' rows and is removed after the last.
 const (
-	keyPrefix    = "kinesis/"
-	sealKey      = keyPrefix + "key"
-	shardPrefix  = keyPrefix + "shard/"
-	streamPrefix = keyPrefix + "stream/"
+	keyPrefix      = "kinesis/"
+	consumerPrefix = keyPrefix + "consumer/"
+	sealKey        = keyPrefix + "key"
+	shardPrefix    = keyPrefix + "shard/"
+	streamPrefix   = keyPrefix + "stream/"
 )
 
 // rowVersion is the layout of the rows below. A node refuses rows of a later one.

@@ -27,6 +27,8 @@ type rows struct {
 	byID map[uint64]*entry
 	// orphans are shards whose stream's row has not been seen yet.
 	orphans map[uint64]map[int32]*shard
+	// lostConsumers are consumers whose stream's row has not been seen yet.
+	lostConsumers map[uint64]map[string]*consumer
 	// watched says that deletions will be reported and so clear gone again.
 	watched bool
 	gone    map[string]coordinator.Version
@@ -42,6 +44,7 @@ type rows struct {
 func (r *rows) init() {
 	r.byID = map[uint64]*entry{}
 	r.orphans = map[uint64]map[int32]*shard{}
+	r.lostConsumers = map[uint64]map[string]*consumer{}
 	r.gone = map[string]coordinator.Version{}
 	r.pending = map[*entry]struct{}{}
 	r.usage = map[Scope]*usage{}
@@ -78,12 +81,15 @@ type entry struct {
 	view  atomic.Pointer[view]
 	// driving holds a token while this node carries out the stream's transition.
 	driving chan struct{}
+	// enrolling holds a token while a consumer is being registered, or the stream told to end.
+	enrolling chan struct{}
 
 	// The rest is guarded by rows.
-	row     *streamRow
-	version coordinator.Version
-	shards  map[int32]*shard
-	counted usage
+	row       *streamRow
+	version   coordinator.Version
+	shards    map[int32]*shard
+	consumers map[string]*consumer
+	counted   usage
 	// retry is when a failed transition is tried again.
 	retry record.Millis
 }
@@ -92,28 +98,35 @@ func (e *entry) key() string {
 	return streamPrefix + e.scope.Account + "/" + e.scope.Region + "/" + e.name
 }
 
-// change is one row as it became known. Exactly one of stream, shard and deleted is set.
+// change is one row as it became known. Exactly one of stream, shard, consumer and deleted is set.
 type change struct {
-	key     string
-	version coordinator.Version
-	stream  *streamRow
-	shard   *shard
-	deleted bool
+	key      string
+	version  coordinator.Version
+	stream   *streamRow
+	shard    *shard
+	consumer *consumer
+	deleted  bool
 }
 
-// changeOf decodes an entry of the coordinator; ok is false for rows that are not streams or shards.
+// changeOf decodes an entry of the coordinator; ok is false for rows that are not streams, shards or
+// consumers.
 func changeOf(e coordinator.Entry) (c change, ok bool, err error) {
 	c = change{key: e.Key, version: e.Version, deleted: e.Value == nil}
-	isStream := strings.HasPrefix(e.Key, streamPrefix)
-	if !isStream && !strings.HasPrefix(e.Key, shardPrefix) {
-		return c, false, nil
-	}
 	switch {
-	case c.deleted:
-	case isStream:
-		c.stream, err = decodeStream(e)
+	case strings.HasPrefix(e.Key, streamPrefix):
+		if !c.deleted {
+			c.stream, err = decodeStream(e)
+		}
+	case strings.HasPrefix(e.Key, shardPrefix):
+		if !c.deleted {
+			c.shard, err = decodeShard(e)
+		}
+	case strings.HasPrefix(e.Key, consumerPrefix):
+		if !c.deleted {
+			c.consumer, err = decodeConsumer(e)
+		}
 	default:
-		c.shard, err = decodeShard(e)
+		return c, false, nil
 	}
 	return c, err == nil, err
 }
@@ -144,6 +157,10 @@ func (s *Streams) takeIn(changes []change, stale coordinator.Version) {
 		switch {
 		case c.deleted && strings.HasPrefix(c.key, streamPrefix):
 			s.forgetStream(c, renamed)
+		case c.deleted && strings.HasPrefix(c.key, consumerPrefix):
+			if e := s.forgetConsumer(c); e != nil {
+				touched[e] = struct{}{}
+			}
 		case c.deleted:
 			if e := s.forgetShard(c); e != nil {
 				touched[e] = struct{}{}
@@ -151,6 +168,10 @@ func (s *Streams) takeIn(changes []change, stale coordinator.Version) {
 		case c.version <= max(stale, r.gone[c.key]):
 		case c.stream != nil:
 			if e := s.knowStream(c, renamed); e != nil {
+				touched[e] = struct{}{}
+			}
+		case c.consumer != nil:
+			if e := s.knowConsumer(c); e != nil {
 				touched[e] = struct{}{}
 			}
 		default:
@@ -183,12 +204,17 @@ func (s *Streams) knowStream(c change, renamed map[Scope]struct{}) *entry {
 	if e == nil {
 		e = &entry{
 			scope: sc, name: c.stream.Name, id: c.stream.ID,
-			driving: make(chan struct{}, 1), shards: s.rows.orphans[c.stream.ID],
+			driving: make(chan struct{}, 1), enrolling: make(chan struct{}, 1),
+			shards: s.rows.orphans[c.stream.ID], consumers: s.rows.lostConsumers[c.stream.ID],
 		}
 		if e.shards == nil {
 			e.shards = map[int32]*shard{}
 		}
+		if e.consumers == nil {
+			e.consumers = map[string]*consumer{}
+		}
 		delete(s.rows.orphans, e.id)
+		delete(s.rows.lostConsumers, e.id)
 		s.rows.byID[e.id] = e
 		a.entries[e.name] = e
 		renamed[sc] = struct{}{}
@@ -285,6 +311,7 @@ func (s *Streams) retire(e *entry) {
 	delete(s.rows.byID, e.id)
 	delete(s.rows.pending, e)
 	s.count(e, usage{})
+	s.subscriptions.endStream(e.id, streamNotFound(e.scope, e.name))
 	if f := s.cfg.Events.Gone; f != nil {
 		f(e.scope, e.name)
 	}
@@ -309,12 +336,13 @@ func (s *Streams) publish(e *entry) {
 			v.shards, v.open, v.starts = old.shards, old.open, old.starts
 		}
 	}
+	v.consumers = maps.Clone(e.consumers)
 	e.view.Store(v)
 	if old != nil {
 		close(old.superseded)
 	}
 	s.count(e, v.usage(len(e.shards)))
-	if v.row.Status != Active || len(v.open) < len(v.shards) {
+	if v.row.Status != Active || len(v.open) < len(v.shards) || v.deletesConsumers() {
 		s.rows.pending[e] = struct{}{}
 		s.poke()
 	} else {
@@ -497,6 +525,9 @@ func (s *Streams) missing(began coordinator.Version, seen map[string]bool) []cha
 		for _, sh := range e.shards {
 			lost(sh.key(), sh.version)
 		}
+		for _, c := range e.consumers {
+			lost(c.key(), c.version)
+		}
 		lost(e.key(), e.version)
 	}
 	return changes
@@ -521,19 +552,20 @@ func (s *Streams) reload(ctx context.Context, e *entry) error {
 	}
 	changes := []change{c}
 	if c.stream.ID == e.id {
-		prefix := strings.TrimSuffix(shardKey(e.id, 0), "0000000000")
-		err = s.list(ctx, prefix, func(page []coordinator.Entry) error {
-			for _, row := range page {
-				c, ok, err := changeOf(row)
-				if err != nil {
-					return err
+		for _, prefix := range []string{strings.TrimSuffix(shardKey(e.id, 0), "0000000000"), consumersKey(e.id)} {
+			err = errors.Join(err, s.list(ctx, prefix, func(page []coordinator.Entry) error {
+				for _, row := range page {
+					c, ok, err := changeOf(row)
+					if err != nil {
+						return err
+					}
+					if ok {
+						changes = append(changes, c)
+					}
 				}
-				if ok {
-					changes = append(changes, c)
-				}
-			}
-			return nil
-		})
+				return nil
+			}))
+		}
 	}
 	if err == nil {
 		s.learn(changes...)

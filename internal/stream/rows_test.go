@@ -19,7 +19,7 @@ func TestDeletedStaysDeleted(t *testing.T) {
 		ref := w.create("mill", 1)
 		e, v, err := w.find(home, ref)
 		w.must(err)
-		w.must(w.DeleteStream(t.Context(), home, ref))
+		w.must(w.DeleteStream(t.Context(), home, ref, false))
 		key, row = e.key(), v.row.clone()
 		row.Status = Deleting
 		w.rows.Lock()

@@ -10,7 +10,7 @@ import (
 )
 
 // Run follows the coordinator's rows and carries out transitions that are due: those with a delay,
-// those that a crash or an error interrupted, and the expiry of closed shards. It returns nil when
+// those that a crash or an error interrupted, the expiry of closed shards and the end of consumers. It returns nil when
 // ctx is done, and an error when it can no longer follow the rows, for then this node must not go
 // on answering from what it knew. Only one Run may be under way.
 func (s *Streams) Run(ctx context.Context) error {
@@ -24,6 +24,9 @@ func (s *Streams) Run(ctx context.Context) error {
 	defer s.watch(false)
 	// The watch has begun, so what a full listing does not show was deleted before it.
 	if err := s.load(ctx); err != nil {
+		return endOfRun(ctx, err)
+	}
+	if err := s.sweepConsumers(ctx); err != nil {
 		return endOfRun(ctx, err)
 	}
 	followed := make(chan error, 1)
@@ -125,6 +128,9 @@ func (s *Streams) attend(ctx context.Context, e *entry) (record.Millis, bool) {
 	if err == nil {
 		err = s.expire(ctx, e)
 	}
+	if err == nil {
+		err = s.finishConsumers(ctx, e)
+	}
 	<-e.driving
 	if err != nil && ctx.Err() == nil {
 		s.failed(e, err)
@@ -135,8 +141,8 @@ func (s *Streams) attend(ctx context.Context, e *entry) (record.Millis, bool) {
 // busy is how long in milliseconds to leave a stream to the call that is driving it.
 const busy = 1000
 
-// next returns when a stream needs attention, if ever: when its transition is due or its first
-// closed shard expires.
+// next returns when a stream needs attention, if ever: when its transition is due, its first closed shard
+// expires or the first of its consumers goes.
 func (s *Streams) next(e *entry) (at record.Millis, ok bool) {
 	v := e.view.Load()
 	if v.gone {
@@ -152,6 +158,11 @@ func (s *Streams) next(e *entry) (at record.Millis, ok bool) {
 			}
 			if sh.closed != 0 && (!ok || expires < at) {
 				at, ok = expires, true
+			}
+		}
+		for _, c := range v.consumers {
+			if c.deleting && (!ok || c.due < at) {
+				at, ok = c.due, true
 			}
 		}
 	}

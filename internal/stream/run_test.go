@@ -103,13 +103,26 @@ func TestRunCarriesOutTransitions(t *testing.T) {
 				t.Errorf("node %d: %d open shards of %d rows after a day; want 4 of 4", i, len(v.open), len(n[i].known(e)))
 			}
 		}
-		do(n[1].DeleteStream(ctx, home, ref))
+		// A consumer that one node registers is the other's as well, and the stream takes it along.
+		_, err = n[0].RegisterConsumer(ctx, home, home.arn(ref.Name), "wheel", nil)
+		do(err)
+		wheel := ConsumerRef{StreamARN: home.arn(ref.Name), Name: "wheel"}
+		for _, status := range []Status{Creating, Active} {
+			synctest.Wait()
+			for i := range n {
+				if c, err := n[i].DescribeConsumer(home, wheel); err != nil || c.Status != status {
+					t.Errorf("node %d says %q of the consumer, error %v; want %q", i, c.Status, err, status)
+				}
+			}
+			wait(31 * time.Second)
+		}
+		do(n[1].DeleteStream(ctx, home, ref, true))
 		want("deleted", Deleting)
 		wait(31 * time.Second)
 		want("gone", "")
 		for i := range n {
 			n[i].rows.Lock()
-			if r := &n[i].rows; len(r.byID)+len(r.orphans)+len(r.gone)+len(r.pending)+len(r.usage)+r.total.held != 0 {
+			if r := &n[i].rows; len(r.byID)+len(r.orphans)+len(r.lostConsumers)+len(r.gone)+len(r.pending)+len(r.usage)+r.total.held != 0 {
 				t.Errorf("node %d still remembers %+v", i, r)
 			}
 			n[i].rows.Unlock()

@@ -241,7 +241,7 @@ func (w *twins) step() {
 	case n < 99:
 		w.create(ref)
 	default:
-		w.change("DeleteStream "+ref.Name, func(ctx context.Context, s *Streams) error { return s.DeleteStream(ctx, home, ref) })
+		w.change("DeleteStream "+ref.Name, func(ctx context.Context, s *Streams) error { return s.DeleteStream(ctx, home, ref, false) })
 	}
 }
 

@@ -45,7 +45,7 @@ var commands = map[string]func(sc *script, d *datadriven.TestData) error{
 	"cut":     (*script).cut,
 	"create":  (*script).create,
 	"delete": func(sc *script, d *datadriven.TestData) error {
-		return sc.w.DeleteStream(sc.w.t.Context(), home, ref(d))
+		return sc.w.DeleteStream(sc.w.t.Context(), home, ref(d), false)
 	},
 	"describe":       (*script).describe,
 	"list":           (*script).list,

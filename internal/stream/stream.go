@@ -144,8 +144,9 @@ type Streams struct {
 	// scratch holds *putScratch.
 	scratch sync.Pool
 	// wake tells Run that a stream needs attention.
-	wake chan struct{}
-	rows rows
+	wake          chan struct{}
+	rows          rows
+	subscriptions subscriptions
 }
 
 // New returns Streams that know every row the coordinator holds. It makes the key that iterators and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -331,6 +332,13 @@ func (s *Streams) finishDelete(ctx context.Context, e *entry, v *view) error {
 		}
 		changes = append(changes, c)
 	}
+	s.learn(changes...)
+	changes = nil
+	for _, c := range s.knownConsumers(e) {
+		if err := s.deleteConsumer(ctx, c); err != nil {
+			return errors.Join(err, s.reloadConsumer(ctx, c))
+		}
+	}
 	c, err := s.deleteRow(ctx, e.key(), v.version)
 	if err == nil {
 		changes = append(changes, c)
@@ -404,6 +412,13 @@ func (s *Streams) known(e *entry) map[int32]*shard {
 		all[n] = sh
 	}
 	return all
+}
+
+// knownConsumers returns every consumer row of a stream.
+func (s *Streams) knownConsumers(e *entry) []*consumer {
+	s.rows.Lock()
+	defer s.rows.Unlock()
+	return slices.Collect(maps.Values(e.consumers))
 }
 
 // logs returns the logs of every shard row of a stream.

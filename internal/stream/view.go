@@ -19,6 +19,8 @@ type view struct {
 	shards []*shard
 	open   []*shard
 	starts []record.HashKey
+	// consumers are the stream's, by name, with those whose rows are about to go.
+	consumers map[string]*consumer
 	// superseded is closed when a later view has taken this one's place.
 	superseded chan struct{}
 }
@@ -135,6 +137,16 @@ func (v *view) children(number int32) []*shard {
 		}
 	}
 	return found
+}
+
+// deletesConsumers reports whether a consumer is on its way out.
+func (v *view) deletesConsumers() bool {
+	for _, c := range v.consumers {
+		if c.deleting {
+			return true
+		}
+	}
+	return false
 }
 
 // writable reports whether the stream takes records.

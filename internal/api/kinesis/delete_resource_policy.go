@@ -1,7 +1,7 @@
 package kinesis
 
-// Compatible: every parameter and error for streams; a policy that is not there is not found.
-// Differs: a consumer's ARN is ResourceNotFoundException while there are no consumers to register.
+// Compatible: every parameter and error for streams and consumers; a policy that is not there is not found.
+// Differs: nothing known.
 // Test: internal/api/kinesis/testdata/resource_policy.txt
 
 import (

@@ -1,7 +1,7 @@
 package kinesis
 
-// Compatible: every parameter and error; any state; shards, records and tags go with the stream.
-// Differs: EnforceConsumerDeletion has no effect while there are no consumers to register.
+// Compatible: every parameter and error; any state; shards, records, tags and consumers go with the stream.
+// Differs: nothing known.
 // Test: internal/api/kinesis/testdata/delete_stream.txt
 
 import (
@@ -12,5 +12,5 @@ import (
 )
 
 func (s *Service) deleteStream(ctx context.Context, call *shape.Call, in *kinesis.DeleteStreamInput) error {
-	return answer(s.streams.DeleteStream(ctx, scope(call), ref(in.StreamName, in.StreamARN)))
+	return answer(s.streams.DeleteStream(ctx, scope(call), ref(in.StreamName, in.StreamARN), in.EnforceConsumerDeletion.Value))
 }

@@ -1,7 +1,7 @@
 package kinesis
 
 // Compatible: every parameter and error.
-// Differs: ConsumerCount is 0, EnhancedMonitoring empty and EncryptionType NONE while none of them
+// Differs: EnhancedMonitoring is empty and EncryptionType NONE while neither
 // can be turned on; StreamId, ChannelCount and WarmThroughput are absent; RecordDistributionStrategy
 // is USER_PARTITION_KEY for every on-demand stream.
 // Test: internal/api/kinesis/testdata/describe_stream_summary.txt
@@ -28,7 +28,7 @@ func (s *Service) describeStreamSummary(_ context.Context, call *shape.Call, in 
 	o.EnhancedMonitoring = noEnhancedMonitoring()
 	o.EncryptionType = shape.Some(kinesis.EncryptionTypeNone)
 	o.OpenShardCount = int32(d.OpenShards)
-	o.ConsumerCount = shape.Some[int32](0)
+	o.ConsumerCount = shape.Some(int32(d.Consumers))
 	o.MaxRecordSizeInKiB = shape.Some(int32(d.MaxRecordKiB))
 	if d.Mode == stream.OnDemand {
 		o.RecordDistributionStrategy = shape.Some(kinesis.RecordDistributionStrategyUserPartitionKey)

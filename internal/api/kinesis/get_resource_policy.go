@@ -1,7 +1,7 @@
 package kinesis
 
-// Compatible: every parameter and error for streams; {} where there is no policy.
-// Differs: a consumer's ARN is ResourceNotFoundException while there are no consumers to register.
+// Compatible: every parameter and error for streams and consumers; {} where there is no policy.
+// Differs: nothing known.
 // Test: internal/api/kinesis/testdata/resource_policy.txt
 
 import (

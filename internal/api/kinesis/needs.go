@@ -20,6 +20,8 @@ func (s *Service) needs(operation string) shape.Needs {
 		switch in := in.(type) {
 		case *kinesis.AddTagsToStreamInput:
 			a.Tags = in.Tags
+		case *kinesis.RegisterStreamConsumerInput:
+			a.Tags = in.Tags
 		case *kinesis.RemoveTagsFromStreamInput:
 			a.TagKeys = in.TagKeys
 		case *kinesis.CreateStreamInput:
@@ -32,6 +34,10 @@ func (s *Service) needs(operation string) shape.Needs {
 			a.ResourceTags = s.streams.Tags(a.Resource)
 		}
 		err := ask(&a)
+		if _, ok := in.(*kinesis.RegisterStreamConsumerInput); ok && err == nil && len(a.Tags) > 0 {
+			a.Action = "kinesis:TagResource"
+			err = ask(&a)
+		}
 		if err == nil && create && len(a.Tags) > 0 {
 			a.Action = "kinesis:AddTagsToStream"
 			err = ask(&a)
@@ -54,6 +60,10 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ResourceARN})
 	case *kinesis.DeleteStreamInput:
 		return named(in.StreamName, in.StreamARN)
+	case *kinesis.DeregisterStreamConsumerInput:
+		return s.streams.ConsumerARN(scope(call), consumerRef(in.ConsumerARN, in.StreamARN, in.ConsumerName))
+	case *kinesis.DescribeStreamConsumerInput:
+		return s.streams.ConsumerARN(scope(call), consumerRef(in.ConsumerARN, in.StreamARN, in.ConsumerName))
 	case *kinesis.DescribeStreamInput:
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.DescribeStreamSummaryInput:
@@ -74,6 +84,8 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 			return arn
 		}
 		return s.streams.TokenARN(scope(call), in.NextToken.Value)
+	case *kinesis.ListStreamConsumersInput:
+		return s.streams.ARN(scope(call), stream.Ref{ARN: in.StreamARN})
 	case *kinesis.ListTagsForStreamInput:
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.MergeShardsInput:
@@ -84,6 +96,8 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.PutResourcePolicyInput:
 		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ResourceARN})
+	case *kinesis.RegisterStreamConsumerInput:
+		return s.streams.ARN(scope(call), stream.Ref{ARN: in.StreamARN})
 	case *kinesis.RemoveTagsFromStreamInput:
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.SplitShardInput:

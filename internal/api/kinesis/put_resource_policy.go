@@ -1,8 +1,7 @@
 package kinesis
 
-// Compatible: every parameter and error for streams; documents up to 20 KiB in AWS's policy language.
-// Differs: a consumer's ARN is ResourceNotFoundException while there are no consumers to register; actions
-// that AWS allows in no resource policy are taken, and grant what they say.
+// Compatible: every parameter and error for streams and consumers; documents up to 20 KiB in AWS's policy language.
+// Differs: actions that AWS allows in no resource policy are taken, and grant what they say.
 // Test: internal/api/kinesis/testdata/resource_policy.txt, TestCrossAccount
 
 import (

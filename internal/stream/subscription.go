@@ -1,0 +1,295 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog"
+)
+
+const (
+	// SubscriptionLife is how long a subscription pushes records; then its consumer subscribes again.
+	SubscriptionLife = 5 * time.Minute
+	// takeOver is how old a subscription must be before its consumer may begin another one to its shard.
+	takeOver record.Millis = 5000
+	// pushBytes and pushRecords bound what one event holds; one record may be larger.
+	pushBytes, pushRecords = 1 << 20, 10_000
+)
+
+// ErrLifeOver ends a subscription that has lasted for SubscriptionLife: its stream ends as it should.
+var ErrLifeOver = errors.New("stream: the subscription has had its time")
+
+// SubscribeInput asks for a subscription.
+type SubscribeInput struct {
+	ConsumerARN string
+	// Position is the shard and where in it to start, as for GetShardIterator.
+	Position IteratorInput
+	// DryRun checks everything and begins nothing.
+	DryRun bool
+}
+
+// Subscription is a consumer's claim to be sent the records of one shard. Whoever begins it reads with
+// Next, and ends it with Close. It is for one goroutine, but for what ends it from outside.
+type Subscription struct {
+	streams *Streams
+	entry   *entry
+	shard   *shard
+	key     subscriptionKey
+	began   record.Millis
+	// end ends it with a cause, from any goroutine; stop lets go of its timer.
+	end  context.CancelCauseFunc
+	stop context.CancelFunc
+	next record.Index
+	// last is when the record before next arrived, as far as that is known.
+	last record.Millis
+}
+
+// subscriptionKey is what there is one subscription of.
+type subscriptionKey struct {
+	stream  uint64
+	name    string
+	created int64
+	shard   int32
+}
+
+// subscriptions is the subscriptions under way. It is safe for concurrent use.
+type subscriptions struct {
+	mu      sync.Mutex
+	current map[subscriptionKey]*Subscription
+}
+
+// begin takes the place of an older subscription, which hears why; false says that it is too young.
+func (ss *subscriptions) begin(sub *Subscription) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if old := ss.current[sub.key]; old != nil {
+		if sub.began-old.began < takeOver {
+			return false
+		}
+		old.end(anotherSubscription())
+	}
+	if ss.current == nil {
+		ss.current = map[subscriptionKey]*Subscription{}
+	}
+	ss.current[sub.key] = sub
+	return true
+}
+
+// remove forgets a subscription, unless another one has its place.
+func (ss *subscriptions) remove(sub *Subscription) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.current[sub.key] == sub {
+		delete(ss.current, sub.key)
+	}
+}
+
+// endConsumer ends the subscriptions of a consumer, and endStream those of all consumers of a stream.
+func (ss *subscriptions) endConsumer(c *consumer, why error) {
+	ss.endAll(why, func(k *subscriptionKey) bool {
+		return k.stream == c.stream && k.name == c.name && k.created == c.created
+	})
+}
+
+func (ss *subscriptions) endStream(stream uint64, why error) {
+	ss.endAll(why, func(k *subscriptionKey) bool { return k.stream == stream })
+}
+
+func (ss *subscriptions) endAll(why error, which func(k *subscriptionKey) bool) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for k, sub := range ss.current {
+		if which(&k) {
+			sub.end(why)
+		}
+	}
+}
+
+func anotherSubscription() *Error {
+	return refuse(InUse, "Another active subscription exists for this consumer.")
+}
+
+// Subscribe begins a subscription, and takes over from one of the same consumer to the same shard that is
+// at least five seconds old; a younger one is InUse. The context it returns comes from ctx, and is done
+// when the subscription ends from outside: its cause is ErrLifeOver, or the *Error that says why.
+func (s *Streams) Subscribe(ctx context.Context, sc Scope, in SubscribeInput) (*Subscription, context.Context, error) {
+	e, v, c, err := s.findConsumer(sc, ConsumerRef{ARN: in.ConsumerARN})
+	if err != nil {
+		return nil, nil, err
+	}
+	now := s.now()
+	if c.status(now) != Active {
+		return nil, nil, consumerNotActive(sc, e.name, c)
+	}
+	if !v.writable() {
+		return nil, nil, notActive(sc, e.name, v.row.Status)
+	}
+	number, ok := ParseShardID(in.Position.ShardID)
+	if !ok {
+		return nil, nil, noSuchShard(sc, e.name, in.Position.ShardID)
+	}
+	sh := v.shard(number, now)
+	if sh == nil {
+		return nil, nil, shardNotFound(sc, e.name, number)
+	}
+	sub := &Subscription{
+		streams: s, entry: e, shard: sh, began: now,
+		key: subscriptionKey{stream: e.id, name: c.name, created: c.created, shard: number},
+	}
+	if sub.next, sub.last, err = s.position(ctx, sc, e.name, sh, in.Position); err != nil {
+		return nil, nil, err
+	}
+	if in.DryRun {
+		return sub, ctx, nil
+	}
+	ctx, sub.stop = context.WithTimeoutCause(ctx, SubscriptionLife, ErrLifeOver)
+	ctx, sub.end = context.WithCancelCause(ctx)
+	if !s.subscriptions.begin(sub) {
+		sub.Close()
+		return nil, nil, anotherSubscription()
+	}
+	return sub, ctx, nil
+}
+
+// position returns the index that in means, and when the record before it arrived, 0 if that is not known.
+func (s *Streams) position(ctx context.Context, sc Scope, name string, sh *shard, in IteratorInput) (next record.Index, last record.Millis, err error) {
+	switch {
+	case in.Sequence != "":
+		next, err = startAt(sc, name, sh, in)
+	case in.Type == TrimHorizon:
+		next = 1
+	case in.Type == Latest:
+		var b shardlog.Bounds
+		b, err = s.cfg.Log.Bounds(ctx, sh.log())
+		next, last = b.Next, b.LastArrival
+	case in.Type == FromTime:
+		next, err = s.seek(ctx, sh, in)
+	default:
+		err = sequenceMisplaced(in.Type, "no")
+	}
+	if errors.Is(err, shardlog.ErrNotFound) {
+		err = shardNotFound(sc, name, sh.number)
+	}
+	return next, last, err
+}
+
+// Close ends the subscription. It must be called once.
+func (sub *Subscription) Close() {
+	sub.end(nil)
+	sub.stop()
+	sub.streams.subscriptions.remove(sub)
+}
+
+// Place is where a subscription stands: subscriptions that stand at the same place are sent the same.
+type Place struct {
+	stream uint64
+	shard  int32
+	next   record.Index
+}
+
+// Place returns where the subscription stands.
+func (sub *Subscription) Place() Place {
+	return Place{sub.shard.stream, sub.shard.number, sub.next}
+}
+
+// Continuation returns the number that a consumer goes on after: that of the record before the place.
+func (sub *Subscription) Continuation() record.SequenceNumber {
+	return sub.shard.sequence(sub.next-1, sub.last)
+}
+
+// Wait returns nil when there is something to read, or the shard has ended; the error of ctx, or NotFound
+// when the shard is there no more.
+func (sub *Subscription) Wait(ctx context.Context) error {
+	for {
+		v := sub.entry.view.Load()
+		if v.gone || v.row.Status == Deleting {
+			return streamNotFound(sub.entry.scope, sub.entry.name)
+		}
+		err := sub.streams.cfg.Log.Wait(ctx, sub.shard.log(), sub.next)
+		switch {
+		case errors.Is(err, shardlog.ErrNotFound):
+			return shardNotFound(sub.entry.scope, sub.entry.name, sub.shard.number)
+		case err != nil:
+			return err
+		}
+		bounds, err := sub.streams.cfg.Log.Bounds(ctx, sub.shard.log())
+		if err != nil && !errors.Is(err, shardlog.ErrNotFound) {
+			return fmt.Errorf("look at %s of stream %s: %w", sub.shard.id, sub.entry.name, err)
+		}
+		if sub.next < bounds.Next || err != nil || len(v.ended(sub.shard.number)) > 0 {
+			return nil
+		}
+		select { // the shard is sealed, and its children are yet to come
+		case <-v.superseded:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// ended returns what a closed shard became; nothing while it is open.
+func (v *view) ended(number int32) []ChildShard {
+	for _, sh := range v.shards {
+		if sh.number == number && sh.closed != 0 {
+			return v.childShards(number)
+		}
+	}
+	return nil
+}
+
+// Batch is what a subscription is sent at a time. Release it when it was encoded.
+type Batch struct {
+	Records
+	// Continuation is the number to go on after. It means nothing when there are Children: then the
+	// shard is wholly read.
+	Continuation record.SequenceNumber
+
+	next record.Index
+	last record.Millis
+}
+
+// Reached is where a batch ends: what Advance is told.
+type Reached struct {
+	next record.Index
+	last record.Millis
+	// Ended says that the shard ends there.
+	Ended bool
+}
+
+// Read returns the records at the subscription's place, about 1 MiB of them at most. It never waits: the
+// batch may be empty.
+func (sub *Subscription) Read(ctx context.Context) (*Batch, error) {
+	s, sh := sub.streams, sub.shard
+	page, err := s.cfg.Log.Read(ctx, sh.log(), sub.next, shardlog.Limit{Records: pushRecords, Bytes: pushBytes})
+	switch {
+	case errors.Is(err, shardlog.ErrNotFound):
+		return nil, shardNotFound(sub.entry.scope, sub.entry.name, sh.number)
+	case err != nil:
+		return nil, fmt.Errorf("read %s of stream %s: %w", sh.id, sub.entry.name, err)
+	}
+	b := &Batch{
+		Records: Records{Page: page, Stream: sub.entry.name, shard: sh},
+		next:    max(sub.next, page.Next), last: sub.last,
+	}
+	if n := len(page.Records); n > 0 {
+		b.last = page.Records[n-1].ArrivalTime
+	}
+	if b.next < page.Bounds.Next {
+		b.MillisBehind = max(1, int64(s.now()-page.NextArrival))
+	} else {
+		b.Children = sub.entry.view.Load().ended(sh.number)
+	}
+	b.Continuation = sh.sequence(b.next-1, b.last)
+	return b, nil
+}
+
+// Reached returns where the batch ends.
+func (b *Batch) Reached() Reached { return Reached{b.next, b.last, len(b.Children) > 0} }
+
+// Advance moves the subscription behind a batch that was sent: its own, or that of another subscription at
+// the same place.
+func (sub *Subscription) Advance(to Reached) { sub.next, sub.last = to.next, to.last }
