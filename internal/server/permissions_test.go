@@ -154,6 +154,7 @@ var valid = map[string]string{
 	"RegisterStreamConsumer":        `{"StreamARN":"` + mill + `","ConsumerName":"wheel","Tags":{"a":"b"}}`,
 	"RemoveTagsFromStream":          `{"StreamName":"mill","TagKeys":["a"]}`,
 	"SplitShard":                    `{"StreamName":"mill","ShardToSplit":"shardId-000000000000","NewStartingHashKey":"7"}`,
+	"SubscribeToShard":              `{"ConsumerARN":"` + mill + `/consumer/wheel:1","ShardId":"shardId-000000000000","StartingPosition":{"Type":"LATEST"}}`,
 	"UpdateMaxRecordSize":           `{"StreamARN":"` + mill + `","MaxRecordSizeInKiB":2048}`,
 	"UpdateShardCount":              `{"StreamName":"mill","TargetShardCount":2,"ScalingType":"UNIFORM_SCALING"}`,
 	"UpdateStreamMode":              `{"StreamARN":"` + mill + `","StreamModeDetails":{"StreamMode":"ON_DEMAND"}}`,

@@ -125,7 +125,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Run serves until ctx is done, then stops listening, lets requests in flight finish for
+// Run serves until ctx is done, then stops listening, ends event streams, lets requests in flight finish for
 // DrainTimeout and closes everything in reverse order. It returns nil after a clean drain, and the
 // cause when an engine fails.
 func Run(ctx context.Context, cfg Config) (err error) {
@@ -202,6 +202,7 @@ func serve(ctx context.Context, cfg Config, system *system, inner net.Listener) 
 	case <-ctx.Done():
 	}
 	system.ready.Store(false)
+	system.endStreams() // they would outlast any drain
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
 	defer cancel()
 	if err := srv.Shutdown(drain); err != nil {

@@ -232,7 +232,7 @@ func TestHandlersSeeTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sys := &system{port: newMeters(t).Port(), handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	sys := &system{port: newMeters(t).Port(), endStreams: func() {}, handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen <- r.TLS
 		io.WriteString(w, "x")
 	})}

@@ -21,6 +21,9 @@ import (
 // system is everything that runs, in the order it was made; close takes it down in reverse.
 type system struct {
 	handler http.Handler
+	// endStreams ends the event streams under way.
+	endStreams func()
+
 	ready   atomic.Bool
 	keys    *keyring.Keyring
 	data    vfs.FS // the data directory, nil without one
@@ -61,6 +64,7 @@ func (s *system) close() error {
 // rest.
 const (
 	requestShare      = 4
+	eventShare        = 4 // of the requests', for events on their way to subscribers
 	maxRequestMemory  = 256 << 20
 	idleBufferDivisor = 16
 	maxIdleBuffers    = 128 << 20
@@ -112,12 +116,14 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 		Clock:        now,
 		Observer:     observer(meters, cfg.Logger, written),
 		MaxBody:      cfg.MaxBodyBytes,
-		Memory:       requests,
+		Memory:       requests - requests/eventShare,
+		Events:       requests / eventShare,
 		IdleBuffers:  min(cfg.MemoryBytes/idleBufferDivisor, maxIdleBuffers),
 	})
 	if err := cfg.Registry.Register(metrics.NewStorage(sys.disk.storage)); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
+	sys.endStreams = calls.EndStreams
 	sys.handler = port(calls, pages{
 		ready: &sys.ready, registry: cfg.Registry, metricsFrom: cfg.MetricsFrom, note: sys.disk.note,
 		controls:       ownCalls(ctx, cfg, engines, identify),

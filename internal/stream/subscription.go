@@ -256,6 +256,7 @@ type Batch struct {
 type Reached struct {
 	next record.Index
 	last record.Millis
+
 	// Ended says that the shard ends there.
 	Ended bool
 }
@@ -263,29 +264,58 @@ type Reached struct {
 // Read returns the records at the subscription's place, about 1 MiB of them at most. It never waits: the
 // batch may be empty.
 func (sub *Subscription) Read(ctx context.Context) (*Batch, error) {
-	s, sh := sub.streams, sub.shard
-	page, err := s.cfg.Log.Read(ctx, sh.log(), sub.next, shardlog.Limit{Records: pushRecords, Bytes: pushBytes})
-	switch {
-	case errors.Is(err, shardlog.ErrNotFound):
-		return nil, shardNotFound(sub.entry.scope, sub.entry.name, sh.number)
-	case err != nil:
-		return nil, fmt.Errorf("read %s of stream %s: %w", sh.id, sub.entry.name, err)
+	v := sub.entry.view.Load() // first: what a closed shard holds is known to its last record
+	page, err := sub.page(ctx, pushRecords)
+	if err != nil {
+		return nil, err
 	}
 	b := &Batch{
-		Records: Records{Page: page, Stream: sub.entry.name, shard: sh},
+		Records: Records{Page: page, Stream: sub.entry.name, shard: sub.shard, MillisBehind: sub.behind(page)},
 		next:    max(sub.next, page.Next), last: sub.last,
 	}
 	if n := len(page.Records); n > 0 {
 		b.last = page.Records[n-1].ArrivalTime
 	}
-	if b.next < page.Bounds.Next {
-		b.MillisBehind = max(1, int64(s.now()-page.NextArrival))
-	} else {
-		b.Children = sub.entry.view.Load().ended(sh.number)
+	if b.MillisBehind == 0 {
+		b.Children = v.ended(sub.shard.number)
 	}
-	b.Continuation = sh.sequence(b.next-1, b.last)
+	b.Continuation = sub.shard.sequence(b.next-1, b.last)
 	return b, nil
 }
+
+// MillisBehind returns how long ago the first record arrived that the subscription has not got yet, at
+// least 1; 0 if there is none.
+func (sub *Subscription) MillisBehind(ctx context.Context) (int64, error) {
+	page, err := sub.page(ctx, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer page.Release()
+	return sub.behind(page), nil
+}
+
+// page reads at most so many records.
+func (sub *Subscription) page(ctx context.Context, records int) (*shardlog.Page, error) {
+	page, err := sub.streams.cfg.Log.Read(ctx, sub.shard.log(), sub.next, shardlog.Limit{Records: records, Bytes: pushBytes})
+	switch {
+	case errors.Is(err, shardlog.ErrNotFound):
+		return nil, shardNotFound(sub.entry.scope, sub.entry.name, sub.shard.number)
+	case err != nil:
+		return nil, fmt.Errorf("read %s of stream %s: %w", sub.shard.id, sub.entry.name, err)
+	}
+	return page, nil
+}
+
+// behind returns how long ago the first record after a page arrived, 0 if there is none yet.
+func (sub *Subscription) behind(page *shardlog.Page) int64 {
+	if max(sub.next, page.Next) >= page.Bounds.Next {
+		return 0
+	}
+	return max(1, int64(sub.streams.now()-page.NextArrival))
+}
+
+// Reached returns where the subscription stands.
+func (sub *Subscription) Reached() Reached { return Reached{next: sub.next, last: sub.last} }
 
 // Reached returns where the batch ends.
 func (b *Batch) Reached() Reached { return Reached{b.next, b.last, len(b.Children) > 0} }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -89,7 +90,7 @@ func (x *exchange) sendStream(out shape.Shape) {
 	if err == nil {
 		err = push(x.r.Context(), e)
 	}
-	if err != nil && x.r.Context().Err() == nil {
+	if err != nil && !errors.Is(err, shape.ErrClientGone) && x.r.Context().Err() == nil {
 		buf = x.exception(buf[:0], err)
 		_ = e.Send(buf) // the client is gone: nobody to tell
 	}

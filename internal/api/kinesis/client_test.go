@@ -220,7 +220,10 @@ func overPipes(w *world) *client {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	w.closers = append(w.closers, func() error {
-		err := srv.Close()
+		w.handler.EndStreams()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		err := srv.Shutdown(ctx) // Close would not wait for streams to end
 		<-served
 		return err
 	})

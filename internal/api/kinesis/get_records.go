@@ -53,9 +53,7 @@ func (s *Service) getRecords(ctx context.Context, call *shape.Call, in *kinesis.
 	call.Expect(encodedSize(size, len(records.Page.Records)))
 	out.MillisBehindLatest = shape.Some(records.MillisBehind)
 	out.NextShardIterator = some(records.Next)
-	for _, c := range records.Children {
-		out.ChildShards = append(out.ChildShards, kinesis.ChildShard{ShardId: c.ID, ParentShards: c.Parents, HashKeyRange: hashKeyRange(c.HashKeyRange)})
-	}
+	out.ChildShards = childShards(records.Children)
 	s.countGet(call, begin, records, size)
 	return nil
 }

@@ -102,6 +102,8 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.SplitShardInput:
 		return named(in.StreamName, in.StreamARN)
+	case *kinesis.SubscribeToShardInput:
+		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ConsumerARN})
 	case *kinesis.UpdateMaxRecordSizeInput:
 		return s.streams.ARN(scope(call), stream.Ref{ARN: in.StreamARN.Value})
 	case *kinesis.UpdateShardCountInput:

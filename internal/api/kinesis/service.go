@@ -27,12 +27,13 @@ type Service struct {
 	check   func(document string) error
 	puts    sync.Pool // of *putBuffers
 	gets    sync.Pool // of *getBuffers
+	frames  *frames
 }
 
 // New returns the API of the given streams. check returns what is wrong with a resource policy, in words
 // for the caller, or nil.
 func New(streams *stream.Streams, m *metrics.Metrics, c clock.Clock, check func(document string) error) *Service {
-	s := &Service{streams: streams, metrics: m, clock: c, check: check}
+	s := &Service{streams: streams, metrics: m, clock: c, check: check, frames: newFrames(c)}
 	s.puts.New = func() any { return &putBuffers{service: s} }
 	s.gets.New = func() any { return &getBuffers{service: s} }
 	return s
@@ -77,6 +78,7 @@ func (s *Service) operations() []shape.Operation {
 		kinesis.RegisterStreamConsumer(s.registerStreamConsumer),
 		kinesis.RemoveTagsFromStream(s.removeTagsFromStream),
 		kinesis.SplitShard(s.splitShard),
+		kinesis.SubscribeToShard(s.subscribeToShard),
 		kinesis.UpdateMaxRecordSize(s.updateMaxRecordSize),
 		kinesis.UpdateShardCount(s.updateShardCount),
 		kinesis.UpdateStreamMode(s.updateStreamMode),

@@ -1,0 +1,113 @@
+package kinesis
+
+// Compatible: all five starting positions, JSON and CBOR, HTTP/1.1 and HTTP/2; an event at least every 5 s;
+// five minutes a subscription; a second one of the same consumer to the same shard takes over after 5 s;
+// the last event of a closed shard has ChildShards with ParentShards and no ContinuationSequenceNumber;
+// errors before the stream are answers, those after its beginning its last message.
+// Differs: no limit of one call a second a consumer and shard, nor of 2 MiB a second.
+// Test: TestSubscribe, TestSubscriptionsEnd, TestFanOutAgreesWithPolling
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/headrace/headrace/internal/awsapi/kinesis"
+	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/stream"
+	"github.com/headrace/headrace/internal/wire/shape"
+)
+
+// heartbeat is how long a stream may be without an event. AWS's SDK for Java gives up after 10 s.
+const heartbeat = 5 * time.Second
+
+func (s *Service) subscribeToShard(ctx context.Context, call *shape.Call, in *kinesis.SubscribeToShardInput, _ *kinesis.SubscribeToShardOutput) error {
+	p := &in.StartingPosition
+	sub, ctx, err := s.streams.Subscribe(ctx, scope(call), stream.SubscribeInput{
+		ConsumerARN: in.ConsumerARN,
+		Position: stream.IteratorInput{
+			ShardID:      in.ShardId,
+			Type:         stream.IteratorType(p.Type),
+			Sequence:     p.SequenceNumber.Value,
+			Timestamp:    record.Millis(p.Timestamp.Value),
+			HasTimestamp: p.Timestamp.Set,
+		},
+		DryRun: in.DryRun.Value,
+	})
+	if err != nil {
+		return answer(err)
+	}
+	if in.DryRun.Value {
+		return dryRun()
+	}
+	call.OnDone(sub.Close)
+	call.Push(func(_ context.Context, to shape.Events) error {
+		err := s.push(ctx, sub, to)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if errors.Is(err, stream.ErrLifeOver) || errors.Is(err, context.Canceled) {
+			return nil // the client subscribes again
+		}
+		return answer(err)
+	})
+	return nil
+}
+
+// push sends a subscription's events until the shard ends, which is nil, or ctx is done. The first comes at
+// once, so that the client knows where it stands.
+func (s *Service) push(ctx context.Context, sub *stream.Subscription, to shape.Events) error {
+	var quiet []byte
+	for first := true; ; first = false {
+		var err error
+		if !first {
+			err = waitFor(ctx, sub, heartbeat)
+		}
+		var f *frame
+		if err == nil {
+			f, err = s.frames.take(ctx, sub, to)
+		}
+		switch {
+		case err == nil:
+			err = to.Send(f.bytes)
+			sub.Advance(f.reached)
+			ended := f.reached.Ended
+			s.frames.give(f, to)
+			if err != nil || ended {
+				return err
+			}
+		case errors.Is(err, errQuiet):
+			if quiet, err = beat(ctx, quiet, sub, to); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// beat sends an event without records, which it encodes in buf.
+func beat(ctx context.Context, buf []byte, sub *stream.Subscription, to shape.Events) ([]byte, error) {
+	behind, err := sub.MillisBehind(ctx)
+	if err != nil {
+		return buf, err
+	}
+	buf = to.Encode(buf[:0], eventType, &kinesis.SubscribeToShardEvent{
+		Records: []kinesis.Record{}, ContinuationSequenceNumber: some(sub.Continuation().String()), MillisBehindLatest: behind,
+	})
+	return buf, to.Send(buf)
+}
+
+// errQuiet says that there is nothing to send yet, or no memory for it.
+var errQuiet = errors.New("kinesis: nothing to push yet")
+
+// waitFor waits until there is something to push, errQuiet if that takes longer than patience.
+func waitFor(ctx context.Context, sub *stream.Subscription, patience time.Duration) error {
+	wait, cancel := context.WithTimeoutCause(ctx, patience, errQuiet)
+	defer cancel()
+	err := sub.Wait(wait)
+	if err != nil && ctx.Err() == nil && wait.Err() != nil {
+		return errQuiet
+	}
+	return err
+}
