@@ -181,6 +181,27 @@ func TestTokensGo(t *testing.T) {
 	t.Log(report)
 }
 
+func TestFanOutBoto3(t *testing.T) {
+	t.Parallel()
+	python := installed(t, "build/venv/bin/python")
+	client(t, python, "compat/boto3/fanout.py", endpointOf(t, slow), "fanout")
+}
+
+func TestFanOutJavaScript(t *testing.T) {
+	t.Parallel()
+	installed(t, "compat/js/node_modules/@aws-sdk/client-kinesis/package.json")
+	client(t, "node", "compat/js/fanout.mjs", endpointOf(t, slow), "fanout")
+}
+
+func TestFanOutGo(t *testing.T) {
+	t.Parallel()
+	report, err := gosdk.FanOut(t.Context(), goClient(endpointOf(t, slow), anyone), "fanout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(report)
+}
+
 // TestReadmeCommands runs the commands for the AWS CLI in the README the way a reader does: in a shell
 // that has nothing else set.
 func TestReadmeCommands(t *testing.T) {
