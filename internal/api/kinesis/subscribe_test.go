@@ -389,3 +389,52 @@ func TestManySubscribers(t *testing.T) {
 		}
 	})
 }
+
+// TestSlowSubscriber has one client that takes nothing: the others get everything, it is cut after 30 s,
+// and its consumer can subscribe again, and goes on where it was.
+func TestSlowSubscriber(t *testing.T) {
+	inBubble(t, func(f *fanout) {
+		wheel, pond := f.arn, f.register("pond")
+		slow := f.from(false, "0", `{"Type": "TRIM_HORIZON"}`)
+		first := f.expect(slow, "")
+		f.arn = pond
+		quick := f.from(false, "0", `{"Type": "TRIM_HORIZON"}`)
+		f.expect(quick, "")
+		begun := time.Now()
+		var want []string
+		for i := range 40 { // 8 MiB, more than any buffer on the way
+			data := strings.Repeat(string(rune('a'+i%26)), 200<<10)
+			want = append(want, data)
+			f.put(data)
+			f.expect(quick, data)
+			<-time.After(500 * time.Millisecond)
+		}
+		f.arn = wheel
+		document := fmt.Sprintf(`{"ConsumerARN": %q, "ShardId": "0", "StartingPosition": {"Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": %q}}`, wheel, first.ContinuationSequenceNumber)
+		<-time.After(time.Until(begun.Add(31 * time.Second)))
+		if _, err := io.Copy(io.Discard, slow.body); err == nil {
+			t.Error("the stream of the slow client ended as if nothing had been lost")
+		}
+		again, a := f.subscribe(false, document)
+		if again == nil {
+			t.Fatalf("a subscription after the slow one: %v", a.body)
+		}
+		var got []string
+		for len(got) < len(want) {
+			p, ok := again.next()
+			if !ok || p.exception != "" {
+				t.Fatalf("after %d records: %q", len(got), p.summary())
+			}
+			for _, r := range p.Records {
+				got = append(got, string(r.Data))
+			}
+		}
+		for i := range want {
+			if got[i] != want[i] {
+				t.Errorf("record %d is another", i)
+			}
+		}
+		again.body.Close()
+		quick.body.Close()
+	})
+}

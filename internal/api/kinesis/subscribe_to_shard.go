@@ -5,7 +5,8 @@ package kinesis
 // the last event of a closed shard has ChildShards with ParentShards and no ContinuationSequenceNumber;
 // errors before the stream are answers, those after its beginning its last message.
 // Differs: no limit of one call a second a consumer and shard, nor of 2 MiB a second.
-// Test: TestSubscribe, TestSubscriptionsEnd, TestFanOutAgreesWithPolling
+// Test: TestSubscribe, TestSubscriptionsEnd, TestFanOutAgreesWithPolling, TestSlowSubscriber, TestFramesAreShared,
+// internal/api/kinesis/testdata/subscribe_to_shard.txt, compat/gosdk/fanout.go
 
 import (
 	"context"
