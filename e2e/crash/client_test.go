@@ -75,10 +75,7 @@ func (c *client) call(ctx context.Context, operation string, in fields, out any)
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Authorization", authorization)
-	r.Header.Set("X-Amz-Date", "20260101T000000Z")
-	r.Header.Set("X-Amz-Target", "Kinesis_20131202."+operation)
-	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	c.head(r.Header, operation)
 	response, err := c.http.Do(r)
 	if err != nil {
 		return fmt.Errorf("%s: %w", operation, err)
@@ -102,6 +99,14 @@ func (c *client) call(ctx context.Context, operation string, in fields, out any)
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	return nil
+}
+
+// head writes the headers of a call.
+func (c *client) head(h http.Header, operation string) {
+	h.Set("Authorization", authorization)
+	h.Set("X-Amz-Date", "20260101T000000Z")
+	h.Set("X-Amz-Target", "Kinesis_20131202."+operation)
+	h.Set("Content-Type", "application/x-amz-json-1.1")
 }
 
 // put is where a record went, or why it did not.

@@ -25,6 +25,8 @@ type ledger struct {
 	top       map[string]string    // by shard, the highest sequence number known
 	floor     map[string]string    // by shard, what top was when the server was started last
 	cursors   map[string]*cursor   // by shard, of the reader that lives through everything
+	pushed    map[string]*cursor   // by shard, of the subscriber that does
+	consumer  string               // its consumer's ARN, once it is registered
 	tag       setting[string]
 	retention setting[int]
 	wrongs    []string
@@ -76,7 +78,7 @@ type seen struct{ key, number string }
 
 func newLedger(stream string) *ledger {
 	return &ledger{stream: stream, began: time.Now(), records: map[string]*fate{}, shards: map[string]shardInfo{}, top: map[string]string{},
-		floor: map[string]string{}, cursors: map[string]*cursor{}, retention: setting[int]{value: 24}}
+		floor: map[string]string{}, cursors: map[string]*cursor{}, pushed: map[string]*cursor{}, retention: setting[int]{value: 24}}
 }
 
 // wrongLocked notes a broken promise. REQUIRES: l.mu held.
@@ -213,9 +215,24 @@ func (a *audit) finish() {
 			a.wrongLocked("in %s a reader saw %d records that are not the first of the %d there are", shard, len(c.seen), len(a.order[shard]))
 		}
 	}
+	for shard, c := range a.pushed {
+		if len(c.seen) > len(a.order[shard]) || !slices.Equal(c.seen, a.order[shard][:len(c.seen)]) {
+			a.wrongLocked("in %s %d records were pushed that are not the first of the %d there are", shard, len(c.seen), len(a.order[shard]))
+		}
+	}
 	for shard, number := range a.top {
 		a.floor[shard] = number
 	}
+}
+
+// pushes returns how many records were pushed.
+func (l *ledger) pushes() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.pushed {
+		n += len(c.seen)
+	}
+	return n
 }
 
 // counts returns how many records are acknowledged, and their bytes.

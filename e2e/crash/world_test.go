@@ -225,7 +225,7 @@ func (w *world) rotate() {
 		w.visits += old.linear()
 		w.judge()
 		w.streams = w.streams[1:]
-		if err := w.client.call(w.tb.Context(), "DeleteStream", fields{"StreamName": old.stream}, nil); err != nil {
+		if err := w.client.call(w.tb.Context(), "DeleteStream", fields{"StreamName": old.stream, "EnforceConsumerDeletion": true}, nil); err != nil {
 			w.tb.Fatal(err)
 		}
 		w.others[old.stream] = &setting[bool]{}
@@ -263,6 +263,7 @@ func (w *world) life(limit time.Duration) {
 	clients.Go(func() { re.run(ctx) })
 	clients.Go(func() { set.run(ctx) })
 	clients.Go(func() { w.follow(ctx) })
+	clients.Go(func() { (&subscriber{w: w}).run(ctx) })
 	pause(ctx, limit/8+time.Duration(w.rng.Int64N(int64(limit))))
 	if w.server.Exited() {
 		w.tb.Errorf("life %d: the server ended by itself", w.lives)
@@ -298,7 +299,7 @@ func (w *world) run(total, life time.Duration) {
 	w.tb.Logf("an order explains all %d puts and pages", w.visits)
 	for _, l := range w.streams {
 		records, bytes := l.counts()
-		w.tb.Logf("stream %s: %d records, %d MiB, %d shards", l.stream, records, bytes>>20, len(l.shards))
+		w.tb.Logf("stream %s: %d records, %d of them pushed, %d MiB, %d shards", l.stream, records, l.pushes(), bytes>>20, len(l.shards))
 	}
 	for _, kind := range []string{"wal", "blocks", "state"} {
 		w.tb.Logf("%d files in %s", len(w.files(kind)), kind)

@@ -60,11 +60,11 @@ func (s *system) close() error {
 	return errors.Join(errs...)
 }
 
-// requestShare is the part of the memory budget that requests in flight may take; records get the
-// rest.
+// requestShare is the part of the memory budget that requests in flight may take, and eventShare that of
+// events on their way to subscribers; records get the rest.
 const (
 	requestShare      = 4
-	eventShare        = 4 // of the requests', for events on their way to subscribers
+	eventShare        = 32
 	maxRequestMemory  = 256 << 20
 	idleBufferDivisor = 16
 	maxIdleBuffers    = 128 << 20
@@ -88,7 +88,8 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	})
 	sys.port = meters.Port()
 	requests := min(cfg.MemoryBytes/requestShare, maxRequestMemory)
-	engines, err := openEngines(ctx, cfg, sys, now, cfg.MemoryBytes-requests, fail)
+	events := requests * requestShare / eventShare
+	engines, err := openEngines(ctx, cfg, sys, now, cfg.MemoryBytes-requests-events, fail)
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +117,8 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 		Clock:        now,
 		Observer:     observer(meters, cfg.Logger, written),
 		MaxBody:      cfg.MaxBodyBytes,
-		Memory:       requests - requests/eventShare,
-		Events:       requests / eventShare,
+		Memory:       requests,
+		Events:       events,
 		IdleBuffers:  min(cfg.MemoryBytes/idleBufferDivisor, maxIdleBuffers),
 	})
 	if err := cfg.Registry.Register(metrics.NewStorage(sys.disk.storage)); err != nil {
