@@ -2,6 +2,8 @@ package main
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,7 +18,7 @@ import (
 
 // serveCeiling runs the bare server: net/http, the body read into a reused buffer and, with
 // -hash, its SHA-256 taken as a signature check would; with -wal, as many bytes as the body's records
-// have are durable before it answers; with -files, a GET is answered with a file. It prints its
+// have are durable before it answers; with -files, a GET is answered with a file, with -events with frames. It prints its
 // address and serves until it is killed.
 func serveCeiling(args []string) error {
 	flags := flag.NewFlagSet("ceiling", flag.ContinueOnError)
@@ -24,6 +26,7 @@ func serveCeiling(args []string) error {
 	dir := flags.String("wal", "", "directory to make as many bytes as the records have durable in")
 	payload := flags.Int("payload", 0, "bytes of records in a body")
 	files := flags.String("files", "", "directory to answer GETs from")
+	events := flags.Bool("events", false, "answer GETs with as many frames of a size as their URL says")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -39,6 +42,9 @@ func serveCeiling(args []string) error {
 	}
 	buffers := sync.Pool{New: func() any { return new([]byte) }}
 	fmt.Println(listener.Addr())
+	if *events {
+		return serveFrames(listener)
+	}
 	answer := []byte(`{"FailedRecordCount":0,"SequenceNumber":""}`)
 	return http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if *files != "" {
@@ -67,6 +73,31 @@ func serveCeiling(args []string) error {
 		}
 		_, _ = w.Write(answer)
 	}))
+}
+
+// serveFrames sends frames, each at once: the least that a server of event streams does.
+func serveFrames(l net.Listener) error {
+	var frame sync.Map // of []byte by size
+	srv := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		size, err := strconv.Atoi(r.FormValue("size"))
+		frames, err2 := strconv.Atoi(r.FormValue("frames"))
+		if err := errors.Join(err, err2); err != nil || size < 16 {
+			http.Error(w, fmt.Sprint(err), http.StatusBadRequest)
+			return
+		}
+		made, _ := frame.LoadOrStore(size, binary.BigEndian.AppendUint32(make([]byte, 0, size), uint32(size))[:size])
+		w.Header().Set("Content-Type", "application/vnd.amazon.eventstream")
+		flush := http.NewResponseController(w)
+		for range frames {
+			if _, err := w.Write(made.([]byte)); err != nil {
+				return
+			}
+			_ = flush.Flush() // an error is the client's to notice
+		}
+	})}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetUnencryptedHTTP2(true)
+	return srv.Serve(l)
 }
 
 // sendFile is the least that gets a file's bytes to a client: the kernel sends them.

@@ -52,6 +52,7 @@ func scenarios() []scenario {
 		{"shards", shards},
 		{"peers", peers},
 		{"getrecords", getRecords},
+		{"fanout", fanOut},
 		{"latency", latency},
 		{"kill", kill},
 	}

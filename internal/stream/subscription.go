@@ -17,7 +17,7 @@ const (
 	// takeOver is how old a subscription must be before its consumer may begin another one to its shard.
 	takeOver record.Millis = 5000
 	// pushBytes and pushRecords bound what one event holds; one record may be larger.
-	pushBytes, pushRecords = 1 << 20, 10_000
+	pushBytes, pushRecords = 256 << 10, 10_000
 )
 
 // ErrLifeOver ends a subscription that has lasted for SubscriptionLife: its stream ends as it should.
@@ -261,7 +261,7 @@ type Reached struct {
 	Ended bool
 }
 
-// Read returns the records at the subscription's place, about 1 MiB of them at most. It never waits: the
+// Read returns the records at the subscription's place, about 256 KiB of them at most. It never waits: the
 // batch may be empty.
 func (sub *Subscription) Read(ctx context.Context) (*Batch, error) {
 	v := sub.entry.view.Load() // first: what a closed shard holds is known to its last record

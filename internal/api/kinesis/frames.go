@@ -17,10 +17,12 @@ import (
 const (
 	// eventType is the type of the events that carry records.
 	eventType = "SubscribeToShardEvent"
-	// freshFor is how long a frame is sent to others: what it says of the distance to the tip ages.
-	freshFor = 250 * time.Millisecond
-	// keptFrames and keptBytes bound the frames that are kept for others who come to their place.
-	keptFrames, keptBytes = 64, 8 << 20
+	// freshFor is how long a frame is sent to others: what it says of the distance to the tip ages. That
+	// matters less for a frame of records that are old anyway.
+	freshFor, oldFreshFor = 250 * time.Millisecond, 2 * time.Second
+	// keptFrames and keptBytes bound the frames that are kept for others who come to their place: many
+	// who read a shard from its beginning stay together if the slower of them find what the faster left.
+	keptFrames, keptBytes = 256, 16 << 20
 	// largestPooled is the largest buffer that is used again.
 	largestPooled = 4 << 20
 	// memoryPatience is how long a frame waits for memory before its streams send a sign of life instead.
@@ -33,15 +35,16 @@ type frameKey struct {
 	format shape.Format
 }
 
-// frame is one event, encoded. Whoever comes to its place within freshFor is sent the same bytes.
+// frame is one event, encoded. Whoever comes to its place while it is fresh is sent the same bytes.
 type frame struct {
 	key     frameKey
 	bytes   []byte
 	reached stream.Reached
 	// err says why it could not be made.
 	err error
-	// made is when, and ready closes when, the fields above are there.
+	// made is when, and ready closes when, the fields above are there; fresh is how long they are good.
 	made  time.Time
+	fresh time.Duration
 	ready chan struct{}
 
 	reserved int64 // of the memory for events
@@ -102,7 +105,7 @@ func (fs *frames) take(ctx context.Context, sub *stream.Subscription, to shape.E
 func (fs *frames) claim(key frameKey) (f *frame, mine bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if f = fs.current[key]; f != nil && (f.made.IsZero() || fs.clock.Now().Sub(f.made) < freshFor) {
+	if f = fs.current[key]; f != nil && (f.made.IsZero() || fs.clock.Now().Sub(f.made) < f.fresh) {
 		f.uses++
 		return f, false
 	}
@@ -124,7 +127,10 @@ func (fs *frames) build(ctx context.Context, f *frame, sub *stream.Subscription,
 		}
 		b.fill(batch)
 		f.bytes = to.Encode(f.bytes[:0], eventType, &b.event)
-		f.reached = batch.Reached()
+		f.reached, f.fresh = batch.Reached(), freshFor
+		if batch.MillisBehind > int64(oldFreshFor/time.Millisecond) {
+			f.fresh = oldFreshFor
+		}
 		batch.Release()
 		b.event.Reset()
 		fs.events.Put(b)

@@ -364,7 +364,7 @@ func TestSubscriptionsReshard(t *testing.T) {
 // TestManySubscribers sends a shard's records to twenty consumers in both formats, and to one that comes late.
 func TestManySubscribers(t *testing.T) {
 	inBubble(t, func(f *fanout) {
-		f.put(strings.Repeat("x", 700_000)) // 1 MiB holds one such record, not two
+		f.put(strings.Repeat("x", 700_000)) // an event holds one such record, not two
 		f.put(strings.Repeat("y", 700_000))
 		var all []*subscription
 		for i := range 19 {
