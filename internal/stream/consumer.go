@@ -98,6 +98,9 @@ func (s *Streams) RegisterConsumer(ctx context.Context, sc Scope, streamARN, nam
 	c := &consumer{
 		stream: e.id, name: strings.Clone(name), created: now.Seconds(), tags: copyTags(nil, tags), due: s.due(),
 	}
+	if old := v.consumers[name]; old != nil { // gone, but for its row
+		c.version = old.version
+	}
 	err = s.writeConsumer(ctx, c)
 	switch {
 	case errors.Is(err, coordinator.ErrConflict):

@@ -119,6 +119,39 @@ func TestConsumerRows(t *testing.T) {
 	}
 }
 
+// TestConsumerAgain registers a consumer whose predecessor is gone but for its row, which nobody has removed.
+func TestConsumerAgain(t *testing.T) {
+	ctx := t.Context()
+	w := newWorld(t, time.Minute, Caps{})
+	w.create("mill", 1)
+	w.tick(time.Minute)
+	first, err := w.RegisterConsumer(ctx, home, home.arn("mill"), "wheel", map[string]string{"a": "b"})
+	w.must(err)
+	w.must(w.DeregisterConsumer(ctx, home, ConsumerRef{ARN: first.ARN}))
+	w.clock.Advance(time.Minute)
+	second, err := w.RegisterConsumer(ctx, home, home.arn("mill"), "wheel", nil)
+	w.must(err)
+	w.tick(time.Minute)
+	if got := w.consumers(Ref{Name: "mill"}); got != "wheel ACTIVE" || second.ARN == first.ARN || len(w.Tags(second.ARN)) != 0 {
+		t.Errorf("%s, %s after %s, tags %v", got, second.ARN, first.ARN, w.Tags(second.ARN))
+	}
+}
+
+// TestSubscriptionOfNobody has the consumer go in the moment in which its subscription begins.
+func TestSubscriptionOfNobody(t *testing.T) {
+	ctx := t.Context()
+	w := newWorld(t, 0, Caps{})
+	w.create("mill", 1)
+	c, err := w.RegisterConsumer(ctx, home, home.arn("mill"), "wheel", nil)
+	w.must(err)
+	sub, _, err := w.Subscribe(ctx, home, SubscribeInput{ConsumerARN: c.ARN, Position: IteratorInput{ShardID: "0", Type: Latest}})
+	w.must(err)
+	defer sub.Close()
+	w.subscriptions.remove(sub) // so nobody tells it
+	w.must(w.DeregisterConsumer(ctx, home, ConsumerRef{ARN: c.ARN}))
+	refused(t, sub.Wait(ctx), NotFound, "Consumer wheel, account 123456789012 not found.")
+}
+
 // TestConsumersWithoutStream sweeps a row whose stream was deleted while it was being written.
 func TestConsumersWithoutStream(t *testing.T) {
 	w := newWorld(t, 0, Caps{})

@@ -202,12 +202,15 @@ func (sub *Subscription) Continuation() record.SequenceNumber {
 }
 
 // Wait returns nil when there is something to read, or the shard has ended; the error of ctx, or NotFound
-// when the shard is there no more.
+// when the shard or the consumer is there no more.
 func (sub *Subscription) Wait(ctx context.Context) error {
 	for {
 		v := sub.entry.view.Load()
 		if v.gone || v.row.Status == Deleting {
 			return streamNotFound(sub.entry.scope, sub.entry.name)
+		}
+		if c := v.consumers[sub.key.name]; c == nil || c.deleting || c.created != sub.key.created {
+			return consumerNotFound(sub.entry.scope, sub.key.name) // it went while the subscription began
 		}
 		err := sub.streams.cfg.Log.Wait(ctx, sub.shard.log(), sub.next)
 		switch {

@@ -222,6 +222,38 @@ func TestStreamStalls(t *testing.T) {
 	})
 }
 
+// TestStreamStallsHTTP2 cuts the stream of a client that takes nothing, and not the connection's others.
+func TestStreamStallsHTTP2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 1)
+		h := NewHandler(streamConfig(func(_ context.Context, to shape.Events) error {
+			err := to.Send(to.Encode(nil, "Echo", &echo{name: strings.Repeat("x", 16<<20)})) // more than the client takes ahead
+			ended <- err
+			return err
+		}))
+		c := clientBubble(t, h)
+		resp, err := c.Do(newCall(t, "http://fake/", "Stream", typeJSON11, []byte(`{"Name":"x"}`)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		began := time.Now()
+		if err := <-ended; !errors.Is(err, shape.ErrClientGone) || time.Since(began) != 30*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+			t.Error("the stream ended as if it were whole")
+		}
+		again, err := c.Do(newCall(t, "http://fake/", "Echo", typeJSON11, []byte(`{"Name":"x"}`)))
+		if err != nil || again.StatusCode != http.StatusOK {
+			t.Errorf("a call after it: %v, error %v", again, err)
+		}
+		if err == nil {
+			again.Body.Close()
+		}
+	})
+}
+
 // TestStreamMemory has streams share their own memory.
 func TestStreamMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
