@@ -88,6 +88,7 @@ func (w *walk) state() string {
 	seen := []any{
 		w.kinesis("ListStreams", nothing), w.kinesis("DescribeLimits", nothing), w.kinesis("DescribeStream", mill),
 		w.kinesis("DescribeStreamSummary", mill), w.kinesis("ListTagsForStream", mill),
+		w.kinesis("ListStreamConsumers", map[string]any{"StreamARN": arnOf("mill")}),
 		w.kinesis("GetResourcePolicy", map[string]any{"ResourceARN": arnOf("mill")}),
 		w.administer("GetAccess", nothing),
 	}
@@ -135,6 +136,8 @@ func (w *walk) streamCalls(stream string) map[string]map[string]any {
 	for _, key := range []string{"0", "340282366920938463463374607431768211455"} {
 		w.kinesis("PutRecord", with(name, "PartitionKey", "k", "ExplicitHashKey", key, "Data", []byte("first")))
 	}
+	made := w.kinesis("RegisterStreamConsumer", map[string]any{"StreamARN": arnOf(stream), "ConsumerName": "wheel"})
+	consumer := made["Consumer"].(map[string]any)["ConsumerARN"]
 	record := map[string]any{"PartitionKey": "k", "Data": []byte("x")}
 	const first, second = "shardId-000000000000", "shardId-000000000001"
 	return map[string]map[string]any{
@@ -142,23 +145,28 @@ func (w *walk) streamCalls(stream string) map[string]map[string]any {
 		"CreateStream":                  {"StreamName": stream + "-race", "ShardCount": 1, "Tags": tags},
 		"DecreaseStreamRetentionPeriod": with(name, "RetentionPeriodHours", 24),
 		"DeleteResourcePolicy":          arn,
-		"DeleteStream":                  name,
+		"DeleteStream":                  with(name, "EnforceConsumerDeletion", true),
+		"DeregisterStreamConsumer":      {"ConsumerARN": consumer},
 		"DescribeLimits":                {},
 		"DescribeStream":                name,
+		"DescribeStreamConsumer":        {"ConsumerARN": consumer},
 		"DescribeStreamSummary":         {"StreamARN": arnOf(stream)},
 		"GetRecords":                    {"ShardIterator": w.iterator(stream, first)},
 		"GetResourcePolicy":             arn,
 		"GetShardIterator":              with(name, "ShardId", first, "ShardIteratorType", "LATEST"),
 		"IncreaseStreamRetentionPeriod": with(name, "RetentionPeriodHours", 72),
 		"ListShards":                    name,
+		"ListStreamConsumers":           {"StreamARN": arnOf(stream)},
 		"ListStreams":                   {},
 		"ListTagsForStream":             name,
 		"MergeShards":                   with(name, "ShardToMerge", first, "AdjacentShardToMerge", second),
 		"PutRecord":                     with(name, "PartitionKey", "k", "Data", []byte("x")),
 		"PutRecords":                    with(name, "Records", []any{record}),
 		"PutResourcePolicy":             with(arn, "Policy", fmt.Sprintf(policy, "GetRecords")),
+		"RegisterStreamConsumer":        {"StreamARN": arnOf(stream), "ConsumerName": "pond", "Tags": tags},
 		"RemoveTagsFromStream":          with(name, "TagKeys", []string{"team"}),
 		"SplitShard":                    with(name, "ShardToSplit", first, "NewStartingHashKey", "7"),
+		"SubscribeToShard":              {"ConsumerARN": consumer, "ShardId": first, "StartingPosition": map[string]string{"Type": "TRIM_HORIZON"}},
 		"UpdateMaxRecordSize":           {"StreamARN": arnOf(stream), "MaxRecordSizeInKiB": 2048},
 		"UpdateShardCount":              with(name, "TargetShardCount", 4, "ScalingType", "UNIFORM_SCALING"),
 		"UpdateStreamMode":              {"StreamARN": arnOf(stream), "StreamModeDetails": map[string]any{"StreamMode": "ON_DEMAND"}},

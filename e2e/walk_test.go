@@ -352,7 +352,10 @@ func (w *walk) granted(r headrace.Route) {
 	}
 	for i, contentType := range contentTypes {
 		if r.Service == "kinesis" {
-			in = w.streamCalls(fmt.Sprintf("%s-%d", r.Operation, i))[r.Operation]
+			all := w.streamCalls(fmt.Sprintf("%s-%d", r.Operation, i))
+			if in = all[r.Operation]; r.Operation == "SubscribeToShard" {
+				w.kinesis("SplitShard", all["SplitShard"]) // so that the answer ends
+			}
 		}
 		if got := w.call(key, r, contentType, in); got.status != http.StatusOK {
 			w.t.Errorf("%s %s, %s, by whoever may: %v; want success", r.Service, r.Operation, contentType, got)
