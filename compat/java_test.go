@@ -78,6 +78,21 @@ func TestMainJobJava(t *testing.T) {
 	f("v2-async", spokeCBOR+", HTTP/2")
 }
 
+// TestFanOutJava subscribes with the asynchronous client, the only one that can, in CBOR and in JSON.
+func TestFanOutJava(t *testing.T) {
+	t.Parallel()
+	f := func(spoke string, properties ...string) {
+		args := append(javaArgs(t, properties...), "fanout", endpointOf(t, slow), "fanout")
+		out, err := runProgram(t, login{"test", "test", ""}, "java", args...)
+		if err != nil || !bytes.HasSuffix(bytes.TrimSpace(out), []byte(" by "+spoke)) {
+			t.Fatalf("%v; want it to speak %s\n%s", err, spoke, out)
+		}
+		t.Logf("%s", bytes.TrimSpace(out))
+	}
+	f(spokeCBOR)
+	f(spokeJSON, "-Daws.cborEnabled=false")
+}
+
 func TestSignedJava(t *testing.T) {
 	t.Parallel()
 	for _, client := range []string{"v1", "v2", "v2-async"} {

@@ -13,6 +13,7 @@ import java.util.List;
  *
  * <pre>
  * Driver main CLIENT ENDPOINT LOG STREAM   the main job, with any credentials; prints what it saw
+ * Driver fanout ENDPOINT STREAM            subscriptions, with any credentials; prints what it saw
  * Driver signed CLIENT                     a round trip for every line of input, ENDPOINT STREAM ID SECRET
  *                                          [TOKEN], with those credentials; prints "accepted", or what the
  *                                          server refused it with
@@ -30,6 +31,7 @@ final class Driver {
                     System.out.println(MainJob.run(client, Files.readAllBytes(Path.of(args[3])), args[4]));
                 }
             }
+            case "fanout" -> System.out.println(FanOut.run(args[1], args[2]));
             case "signed" -> signed(args[1]);
             default -> throw new IllegalArgumentException(args[0]);
         }
