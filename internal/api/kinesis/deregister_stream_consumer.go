@@ -2,7 +2,7 @@ package kinesis
 
 // Compatible: by ConsumerARN, or by StreamARN and ConsumerName; ends the consumer's subscriptions.
 // Differs: with the default transition delay of 0 the consumer is gone when the call returns.
-// Test: internal/api/kinesis/testdata/deregister_stream_consumer.txt
+// Test: internal/api/kinesis/testdata/deregister_stream_consumer.txt, TestSubscriptionsEnd
 
 import (
 	"context"

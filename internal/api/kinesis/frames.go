@@ -117,33 +117,42 @@ func (fs *frames) claim(key frameKey) (f *frame, mine bool) {
 	return f, true
 }
 
-// build makes a frame.
+// errUnfinished is what others hear of a frame whose making ended in a panic.
+var errUnfinished = errors.New("kinesis: an event was not finished")
+
+// build makes a frame. Whatever happens, those who wait for it hear of it.
 func (fs *frames) build(ctx context.Context, f *frame, sub *stream.Subscription, to shape.Events) {
-	batch, err := fs.read(ctx, f, sub, to)
-	if err == nil {
-		b, _ := fs.events.Get().(*eventBuffers)
-		if b == nil {
-			b = new(eventBuffers)
+	err := errUnfinished
+	defer func() {
+		fs.mu.Lock()
+		defer fs.mu.Unlock()
+		f.err, f.made = err, fs.clock.Now()
+		if err == nil {
+			fs.keep(f, to)
+		} else if fs.current[f.key] == f {
+			delete(fs.current, f.key)
 		}
-		b.fill(batch)
-		f.bytes = to.Encode(f.bytes[:0], eventType, &b.event)
-		f.reached, f.fresh = batch.Reached(), freshFor
-		if batch.MillisBehind > int64(oldFreshFor/time.Millisecond) {
-			f.fresh = oldFreshFor
-		}
-		batch.Release()
-		b.event.Reset()
-		fs.events.Put(b)
+		close(f.ready)
+	}()
+	var batch *stream.Batch
+	if batch, err = fs.read(ctx, f, sub, to); err != nil {
+		return
 	}
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	f.err, f.made = err, fs.clock.Now()
-	if err == nil {
-		fs.keep(f, to)
-	} else if fs.current[f.key] == f {
-		delete(fs.current, f.key)
+	defer batch.Release()
+	err = errUnfinished
+	b, _ := fs.events.Get().(*eventBuffers)
+	if b == nil {
+		b = new(eventBuffers)
 	}
-	close(f.ready)
+	b.fill(batch)
+	f.bytes = to.Encode(f.bytes[:0], eventType, &b.event)
+	f.reached, f.fresh = batch.Reached(), freshFor
+	if batch.MillisBehind > int64(oldFreshFor/time.Millisecond) {
+		f.fresh = oldFreshFor
+	}
+	b.event.Reset()
+	fs.events.Put(b)
+	err = nil
 }
 
 // read reads the records of a frame and reserves memory for it. Storage is not held up meanwhile: records
