@@ -90,11 +90,14 @@ func (x *exchange) sendStream(out shape.Shape) {
 	if err == nil {
 		err = push(x.r.Context(), e)
 	}
-	if err != nil && !errors.Is(err, shape.ErrClientGone) && x.r.Context().Err() == nil {
+	gone := errors.Is(err, shape.ErrClientGone)
+	if err != nil && !gone && x.r.Context().Err() == nil {
 		buf = x.exception(buf[:0], err)
-		_ = e.Send(buf) // the client is gone: nobody to tell
+		gone = e.Send(buf) != nil // nobody to tell
 	}
-	x.h.buffers.put(buf)
+	if !gone { // else the HTTP/2 server may still read it
+		x.h.buffers.put(buf)
+	}
 }
 
 // exception appends the message that ends a stream with err.

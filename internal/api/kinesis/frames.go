@@ -49,8 +49,8 @@ type frame struct {
 
 	reserved int64 // of the memory for events
 	// The rest is guarded by frames.
-	uses int
-	kept bool
+	uses    int
+	tainted bool // see taint
 }
 
 // frames are the events that are being sent, and the last ones that were. A frame is made by the first
@@ -202,7 +202,7 @@ func (fs *frames) unreserve(f *frame, to shape.Events) {
 
 // keep has a frame stay for others, in place of older ones. REQUIRES: fs.mu held.
 func (fs *frames) keep(f *frame, to shape.Events) {
-	f.kept, f.uses = true, f.uses+1
+	f.uses++
 	fs.recent = append(fs.recent, f)
 	fs.bytes += len(f.bytes)
 	drop := 0
@@ -219,7 +219,6 @@ func (fs *frames) forget(f *frame, to shape.Events) {
 	if fs.current[f.key] == f {
 		delete(fs.current, f.key)
 	}
-	f.kept = false
 	fs.giveLocked(f, to)
 }
 
@@ -241,13 +240,21 @@ func (fs *frames) give(f *frame, to shape.Events) {
 	fs.giveLocked(f, to)
 }
 
+// taint keeps the bytes of a frame from being used again: the HTTP/2 server may still read what it was told
+// to write to a stream that broke.
+func (fs *frames) taint(f *frame) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	f.tainted = true
+}
+
 // giveLocked is give. REQUIRES: fs.mu held.
 func (fs *frames) giveLocked(f *frame, to shape.Events) {
 	if f.uses--; f.uses > 0 {
 		return
 	}
 	fs.unreserve(f, to)
-	if cap(f.bytes) <= largestPooled {
+	if !f.tainted && cap(f.bytes) <= largestPooled {
 		fs.pool.Put(f)
 	}
 }

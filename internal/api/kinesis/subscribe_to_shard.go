@@ -73,6 +73,9 @@ func (s *Service) push(ctx context.Context, sub *stream.Subscription, to shape.E
 			err = to.Send(f.bytes)
 			sub.Advance(f.reached)
 			ended := f.reached.Ended
+			if err != nil {
+				s.frames.taint(f)
+			}
 			s.frames.give(f, to)
 			if err != nil || ended {
 				return err

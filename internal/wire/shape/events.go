@@ -18,7 +18,7 @@ type Events interface {
 	// format alone, so that streams of one format may share it.
 	Encode(dst []byte, eventType string, v Shape) []byte
 	// Send sends whole events that were encoded, at once. It returns ErrClientGone when the client has
-	// gone, or has taken nothing for too long.
+	// gone, or has taken nothing for too long; the bytes must not be changed then, for they may be read yet.
 	Send(encoded []byte) error
 	// Reserve takes memory for n bytes of events out of what all streams share, and waits for it no
 	// longer than patience; it reports whether it came.
