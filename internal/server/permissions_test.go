@@ -33,6 +33,7 @@ const (
 	home  = "111122223333"
 	other = "444455556666"
 	mill  = "arn:aws:kinesis:eu-west-1:111122223333:stream/mill"
+	race  = "arn:aws:kinesis:eu-west-1:111122223333:channel/race"
 )
 
 func guard(t *testing.T) *guardedServer {
@@ -130,10 +131,13 @@ func (g *guardedServer) denied(who aws.Credentials, code, text, operation, body 
 // valid are inputs that pass validation, one an operation.
 var valid = map[string]string{
 	"AddTagsToStream":               `{"StreamName":"mill","Tags":{"a":"b"}}`,
+	"CreateChannel":                 `{"ChannelName":"c","ServiceExecutionRoleARN":"arn:aws:iam::123456789012:role/r","StreamConfigurationList":[{"StreamARN":"` + mill + `","RecordConfiguration":{"RecordFormatType":"JSON"}}]}`,
 	"CreateStream":                  `{"StreamName":"race","ShardCount":1,"Tags":{"a":"b"}}`,
 	"DecreaseStreamRetentionPeriod": `{"StreamName":"mill","RetentionPeriodHours":24}`,
+	"DeleteChannel":                 `{"ChannelARN":"` + race + `"}`,
 	"DeleteResourcePolicy":          `{"ResourceARN":"` + mill + `"}`,
 	"DeleteStream":                  `{"StreamName":"mill"}`,
+	"DescribeChannel":               `{"ChannelARN":"` + race + `"}`,
 	"DescribeLimits":                `{}`,
 	"DescribeStream":                `{"StreamName":"mill"}`,
 	"DescribeStreamSummary":         `{"StreamARN":"` + mill + `"}`,
@@ -141,8 +145,10 @@ var valid = map[string]string{
 	"GetResourcePolicy":             `{"ResourceARN":"` + mill + `"}`,
 	"GetShardIterator":              `{"StreamName":"mill","ShardId":"shardId-000000000000","ShardIteratorType":"LATEST"}`,
 	"IncreaseStreamRetentionPeriod": `{"StreamName":"mill","RetentionPeriodHours":48}`,
+	"ListChannels":                  `{}`,
 	"ListShards":                    `{"StreamName":"mill"}`,
 	"ListStreams":                   `{}`,
+	"ListTagsForResource":           `{"ResourceARN":"` + mill + `"}`,
 	"ListTagsForStream":             `{"StreamName":"mill"}`,
 	"MergeShards":                   `{"StreamName":"mill","ShardToMerge":"shardId-000000000000","AdjacentShardToMerge":"shardId-000000000001"}`,
 	"PutRecord":                     `{"StreamName":"mill","PartitionKey":"k","Data":"eA=="}`,
@@ -150,6 +156,9 @@ var valid = map[string]string{
 	"PutResourcePolicy":             `{"ResourceARN":"` + mill + `","Policy":"{}"}`,
 	"RemoveTagsFromStream":          `{"StreamName":"mill","TagKeys":["a"]}`,
 	"SplitShard":                    `{"StreamName":"mill","ShardToSplit":"shardId-000000000000","NewStartingHashKey":"7"}`,
+	"TagResource":                   `{"ResourceARN":"` + mill + `","Tags":{"a":"b"}}`,
+	"UntagResource":                 `{"ResourceARN":"` + mill + `","TagKeys":["a"]}`,
+	"UpdateChannel":                 `{"ChannelARN":"` + race + `"}`,
 	"UpdateMaxRecordSize":           `{"StreamARN":"` + mill + `","MaxRecordSizeInKiB":2048}`,
 	"UpdateShardCount":              `{"StreamName":"mill","TargetShardCount":2,"ScalingType":"UNIFORM_SCALING"}`,
 	"UpdateStreamMode":              `{"StreamARN":"` + mill + `","StreamModeDetails":{"StreamMode":"ON_DEMAND"}}`,

@@ -83,11 +83,11 @@ func newStream(sc Scope, in CreateInput) (*streamRow, error) {
 	if in.WarmThroughputMiBps > 0 {
 		return nil, noWarmThroughput(sc)
 	}
-	if err := checkTags(sc, in.Name, "add tags to", in.Tags); err != nil {
+	if err := checkTags(sc, "stream", in.Name, "add tags to", in.Tags); err != nil {
 		return nil, err
 	}
 	if len(in.Tags) > maxTags {
-		return nil, tooManyTags(sc, in.Name)
+		return nil, tooManyTags(sc, "stream", in.Name)
 	}
 	// The row outlives the request, whose buffer the texts may be parts of.
 	row := &streamRow{

@@ -22,6 +22,12 @@ func (s *Service) needs(operation string) shape.Needs {
 			a.Tags = in.Tags
 		case *kinesis.RemoveTagsFromStreamInput:
 			a.TagKeys = in.TagKeys
+		case *kinesis.TagResourceInput:
+			a.Tags = in.Tags
+		case *kinesis.UntagResourceInput:
+			a.TagKeys = in.TagKeys
+		case *kinesis.CreateChannelInput:
+			a.Tags = in.Tags
 		case *kinesis.CreateStreamInput:
 			a.Tags, create = in.Tags, true
 		}
@@ -46,14 +52,20 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 	switch in := in.(type) {
 	case *kinesis.AddTagsToStreamInput:
 		return named(in.StreamName, in.StreamARN)
+	case *kinesis.CreateChannelInput:
+		return anything // it has no id yet
 	case *kinesis.CreateStreamInput:
 		return s.streams.ARN(scope(call), stream.Ref{Name: in.StreamName})
 	case *kinesis.DecreaseStreamRetentionPeriodInput:
 		return named(in.StreamName, in.StreamARN)
+	case *kinesis.DeleteChannelInput:
+		return in.ChannelARN
 	case *kinesis.DeleteResourcePolicyInput:
 		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ResourceARN})
 	case *kinesis.DeleteStreamInput:
 		return named(in.StreamName, in.StreamARN)
+	case *kinesis.DescribeChannelInput:
+		return in.ChannelARN
 	case *kinesis.DescribeStreamInput:
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.DescribeStreamSummaryInput:
@@ -74,6 +86,8 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 			return arn
 		}
 		return s.streams.TokenARN(scope(call), in.NextToken.Value)
+	case *kinesis.ListTagsForResourceInput:
+		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ResourceARN})
 	case *kinesis.ListTagsForStreamInput:
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.MergeShardsInput:
@@ -88,6 +102,12 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.SplitShardInput:
 		return named(in.StreamName, in.StreamARN)
+	case *kinesis.TagResourceInput:
+		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ResourceARN})
+	case *kinesis.UntagResourceInput:
+		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ResourceARN})
+	case *kinesis.UpdateChannelInput:
+		return in.ChannelARN
 	case *kinesis.UpdateMaxRecordSizeInput:
 		return s.streams.ARN(scope(call), stream.Ref{ARN: in.StreamARN.Value})
 	case *kinesis.UpdateShardCountInput:
