@@ -13,7 +13,8 @@
 // What streams take of the disk is asked for at each scrape: NewStorage.
 //
 // Labels are bounded: account, region and stream live as long as the stream, and streams are capped;
-// operations and codes are the modelled ones. There is no shard label: a stream may have thousands.
+// operations and codes are the modelled ones. A stream may have thousands of shards, so that they are
+// labels only where shard-level metrics were turned on: MonitorShards.
 package metrics
 
 import (
@@ -55,7 +56,7 @@ func New(reg prometheus.Registerer, build Build) (*Metrics, error) {
 	m.discard = newStreamVecs().resolve(StreamID{}) // of no registry
 	all := append(m.vecs.collectors(), m.requests.collectors()...)
 	all = append(all, m.port.collectors()...)
-	all = append(all, buildInfo(build), collectors.NewGoCollector(),
+	all = append(all, newShardCollector(m), buildInfo(build), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range all {
 		if err := reg.Register(c); err != nil {

@@ -141,6 +141,8 @@ var valid = map[string]string{
 	"DescribeLimits":                `{}`,
 	"DescribeStream":                `{"StreamName":"mill"}`,
 	"DescribeStreamSummary":         `{"StreamARN":"` + mill + `"}`,
+	"DisableEnhancedMonitoring":     `{"StreamName":"mill","ShardLevelMetrics":["ALL"]}`,
+	"EnableEnhancedMonitoring":      `{"StreamName":"mill","ShardLevelMetrics":["IncomingBytes"]}`,
 	"GetRecords":                    `{"ShardIterator":"AAAA"}`,
 	"GetResourcePolicy":             `{"ResourceARN":"` + mill + `"}`,
 	"GetShardIterator":              `{"StreamName":"mill","ShardId":"shardId-000000000000","ShardIteratorType":"LATEST"}`,

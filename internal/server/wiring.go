@@ -143,6 +143,13 @@ func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, 
 			Gone: func(sc stream.Scope, name string) {
 				meters.RemoveStream(metrics.StreamID{Account: sc.Account, Region: sc.Region, Name: name})
 			},
+			Monitored: func(sc stream.Scope, name string, on []stream.ShardMetric, shards []int32) {
+				names := make([]string, len(on))
+				for i, m := range on {
+					names[i] = string(m)
+				}
+				meters.MonitorShards(metrics.StreamID{Account: sc.Account, Region: sc.Region, Name: name}, names, shards)
+			},
 			TransitionFailed: func(sc stream.Scope, name string, err error) {
 				cfg.Logger.Error("a stream's transition failed and will be tried again", "account", sc.Account, "region", sc.Region, "stream", name, "error", err)
 			},

@@ -9,8 +9,8 @@ import (
 // describeShards is how many shards DescribeStream returns at most.
 const describeShards = 100
 
-// Summary is what DescribeStreamSummary and ListStreams tell of a stream. Encryption, enhanced
-// monitoring and consumers are not kept here yet: a stream has none.
+// Summary is what DescribeStreamSummary and ListStreams tell of a stream. Encryption and
+// consumers are not kept here yet: a stream has none.
 type Summary struct {
 	Name, ARN      string
 	Status         Status
@@ -20,6 +20,8 @@ type Summary struct {
 	Created      record.Millis
 	OpenShards   int
 	MaxRecordKiB int
+	// Metrics are the shard-level metrics that are on. They must not be changed.
+	Metrics []ShardMetric
 }
 
 // Shard is what DescribeStream and ListShards tell of a shard.
@@ -87,7 +89,7 @@ func (v *view) summary() Summary {
 	return Summary{
 		Name: v.row.Name, ARN: v.row.scope().arn(v.row.Name), Status: v.row.Status, Mode: v.row.Mode,
 		RetentionHours: v.row.RetentionHours, Created: record.Millis(v.row.Created) * 1000,
-		OpenShards: len(v.open), MaxRecordKiB: v.row.MaxRecordKiB,
+		OpenShards: len(v.open), MaxRecordKiB: v.row.MaxRecordKiB, Metrics: v.row.Metrics,
 	}
 }
 

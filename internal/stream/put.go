@@ -51,7 +51,8 @@ func grow[T any](s []T, n int) []T {
 
 // Put writes one record. ordering, if not empty, is its SequenceNumberForOrdering: the record's own
 // number will be higher, as it is anyway for a shard's numbers always rise; one that cannot have
-// been issued yet is refused. The record's data and key are not kept.
+// been issued yet is refused. A record that its shard refused comes back with that shard. The record's data and
+// key are not kept.
 func (s *Streams) Put(ctx context.Context, sc Scope, ref Ref, rec record.Entry, ordering string) (PutResult, error) {
 	ps := s.scratch.Get().(*putScratch)
 	defer s.reuse(ps)
@@ -66,7 +67,7 @@ func (s *Streams) Put(ctx context.Context, sc Scope, ref Ref, rec record.Entry, 
 	case err != nil:
 		return PutResult{}, err
 	case out[0].Err != nil:
-		return PutResult{}, out[0].Err
+		return out[0], out[0].Err
 	}
 	return out[0], nil
 }

@@ -50,6 +50,8 @@ type streamRow struct {
 	Tags           map[string]string `json:"tags,omitempty"`
 	// Policy is the resource policy, "" if there is none.
 	Policy string `json:"policy,omitempty"`
+	// Metrics are the shard-level metrics that are on.
+	Metrics []ShardMetric `json:"metrics,omitempty"`
 	// Shards is how many shards the stream is created with.
 	Shards int `json:"shards"`
 	// NextShard is the number the next new shard gets; numbers are never used again.

@@ -314,6 +314,7 @@ func (s *Streams) publish(e *entry) {
 		close(old.superseded)
 	}
 	s.count(e, v.usage(len(e.shards)))
+	s.monitored(e, old, v)
 	if v.row.Status != Active || len(v.open) < len(v.shards) {
 		s.rows.pending[e] = struct{}{}
 		s.poke()

@@ -114,6 +114,9 @@ type Events struct {
 	// Appeared reports a stream that this node did not know before: created here or elsewhere, or
 	// found at the start. Gone reports one that was deleted.
 	Appeared, Gone func(sc Scope, name string)
+	// Monitored reports which shard-level metrics a stream has, and of which shards. It is called when
+	// either changes, and when a stream that has some appears.
+	Monitored func(sc Scope, name string, metrics []ShardMetric, shards []int32)
 	// TransitionFailed reports a transition that stopped half-way. Run tries again.
 	TransitionFailed func(sc Scope, name string, err error)
 }

@@ -1,8 +1,7 @@
 package kinesis
 
 // Compatible: every parameter and error.
-// Differs: ConsumerCount is 0, EnhancedMonitoring empty and EncryptionType NONE while none of them
-// can be turned on; StreamId, ChannelCount and WarmThroughput are absent; RecordDistributionStrategy
+// Differs: ConsumerCount is 0 and EncryptionType NONE while there are no consumers and no encryption; StreamId, ChannelCount and WarmThroughput are absent; RecordDistributionStrategy
 // is USER_PARTITION_KEY for every on-demand stream.
 // Test: internal/api/kinesis/testdata/describe_stream_summary.txt
 
@@ -25,7 +24,7 @@ func (s *Service) describeStreamSummary(_ context.Context, call *shape.Call, in 
 	o.StreamModeDetails = &kinesis.StreamModeDetails{StreamMode: kinesis.StreamMode(d.Mode)}
 	o.RetentionPeriodHours = int32(d.RetentionHours)
 	o.StreamCreationTimestamp = shape.Timestamp(d.Created)
-	o.EnhancedMonitoring = noEnhancedMonitoring()
+	o.EnhancedMonitoring = enhancedMonitoring(d.Metrics)
 	o.EncryptionType = shape.Some(kinesis.EncryptionTypeNone)
 	o.OpenShardCount = int32(d.OpenShards)
 	o.ConsumerCount = shape.Some[int32](0)

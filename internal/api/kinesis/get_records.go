@@ -74,7 +74,9 @@ func (s *Service) countGet(call *shape.Call, begin time.Time, records *stream.Re
 	if n := len(records.Page.Records); n > 0 && records.MillisBehind > 0 {
 		get.IteratorAge = now.Sub(records.Page.Records[n-1].ArrivalTime.Time())
 	}
-	s.metrics.Stream(metrics.StreamID{Account: call.Account, Region: call.Region, Name: records.Stream}).GetRecords(get)
+	meter := s.metrics.Stream(metrics.StreamID{Account: call.Account, Region: call.Region, Name: records.Stream})
+	meter.GetRecords(get)
+	meter.Shards().Of(records.Shard()).GetRecords(get)
 }
 
 // fill writes the page's records to out without an allocation a record, and returns their bytes.

@@ -70,6 +70,10 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.DescribeStreamSummaryInput:
 		return named(in.StreamName, in.StreamARN)
+	case *kinesis.DisableEnhancedMonitoringInput:
+		return named(in.StreamName, in.StreamARN)
+	case *kinesis.EnableEnhancedMonitoringInput:
+		return named(in.StreamName, in.StreamARN)
 	case *kinesis.GetRecordsInput:
 		if arn := s.streams.ARN(scope(call), stream.Ref{ARN: in.StreamARN.Value}); arn != "" {
 			return arn

@@ -37,9 +37,11 @@ func (s *Service) putRecord(ctx context.Context, call *shape.Call, in *kinesis.P
 		put := metrics.Put{Records: 1, Latency: s.clock.Now().Sub(begin)}
 		put.Throttled, put.Failed = blame(err)
 		meter.PutRecord(put)
+		meter.Shards().Of(result.Shard).Put(0, 0, put.Throttled)
 		return answer(err)
 	}
 	meter.PutRecord(metrics.Put{Records: 1, Successful: 1, Bytes: rec.Size(), Latency: s.clock.Now().Sub(begin)})
+	meter.Shards().Of(result.Shard).Put(1, rec.Size(), 0)
 	out.ShardId = result.ShardID
 	out.SequenceNumber = result.Sequence.String()
 	return nil

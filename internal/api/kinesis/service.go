@@ -63,6 +63,8 @@ func (s *Service) operations() []shape.Operation {
 		kinesis.DescribeLimits(s.describeLimits).AsTransient(),
 		kinesis.DescribeStream(s.describeStream).AsTransient(),
 		kinesis.DescribeStreamSummary(s.describeStreamSummary).AsTransient(),
+		kinesis.DisableEnhancedMonitoring(s.disableEnhancedMonitoring),
+		kinesis.EnableEnhancedMonitoring(s.enableEnhancedMonitoring),
 		kinesis.GetRecords(s.getRecords).AsTransient(),
 		kinesis.GetResourcePolicy(s.getResourcePolicy).AsTransient(),
 		kinesis.GetShardIterator(s.getShardIterator).AsTransient(),
