@@ -137,6 +137,7 @@ var valid = map[string]string{
 	"DeleteChannel":                 `{"ChannelARN":"` + race + `"}`,
 	"DeleteResourcePolicy":          `{"ResourceARN":"` + mill + `"}`,
 	"DeleteStream":                  `{"StreamName":"mill"}`,
+	"DescribeAccountSettings":       `{}`,
 	"DescribeChannel":               `{"ChannelARN":"` + race + `"}`,
 	"DescribeLimits":                `{}`,
 	"DescribeStream":                `{"StreamName":"mill"}`,
@@ -160,10 +161,14 @@ var valid = map[string]string{
 	"SplitShard":                    `{"StreamName":"mill","ShardToSplit":"shardId-000000000000","NewStartingHashKey":"7"}`,
 	"TagResource":                   `{"ResourceARN":"` + mill + `","Tags":{"a":"b"}}`,
 	"UntagResource":                 `{"ResourceARN":"` + mill + `","TagKeys":["a"]}`,
+	"UpdateAccountSettings":         `{"MinimumThroughputBillingCommitment":{"Status":"ENABLED"}}`,
 	"UpdateChannel":                 `{"ChannelARN":"` + race + `"}`,
 	"UpdateMaxRecordSize":           `{"StreamARN":"` + mill + `","MaxRecordSizeInKiB":2048}`,
 	"UpdateShardCount":              `{"StreamName":"mill","TargetShardCount":2,"ScalingType":"UNIFORM_SCALING"}`,
 	"UpdateStreamMode":              `{"StreamARN":"` + mill + `","StreamModeDetails":{"StreamMode":"ON_DEMAND"}}`,
+	"UpdateStreamWarmThroughput":    `{"StreamARN":"` + mill + `","WarmThroughputMiBps":1}`,
+
+	"UpdateStreamRecordDistributionStrategy": `{"StreamARN":"` + mill + `","RecordDistributionStrategy":"AUTO"}`,
 }
 
 // TestEveryOperationIsGuarded calls every operation there is unsigned, with a key that is not known, with

@@ -20,6 +20,9 @@ type Summary struct {
 	Created      record.Millis
 	OpenShards   int
 	MaxRecordKiB int
+	// Strategy is where records go, Warm what the stream is ready for if that was asked for.
+	Strategy Strategy
+	Warm     *WarmThroughput
 	// Metrics are the shard-level metrics that are on. They must not be changed.
 	Metrics []ShardMetric
 }
@@ -90,6 +93,7 @@ func (v *view) summary() Summary {
 		Name: v.row.Name, ARN: v.row.scope().arn(v.row.Name), Status: v.row.Status, Mode: v.row.Mode,
 		RetentionHours: v.row.RetentionHours, Created: record.Millis(v.row.Created) * 1000,
 		OpenShards: len(v.open), MaxRecordKiB: v.row.MaxRecordKiB, Metrics: v.row.Metrics,
+		Strategy: v.row.strategy(), Warm: v.warm(),
 	}
 }
 

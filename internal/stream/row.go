@@ -18,16 +18,18 @@ import (
 
 // Keys in the coordinator:
 //
+//	kinesis/account/<account>/<region>        one row for the settings of an account, if it has some
 //	kinesis/key                               the key that iterators and tokens are sealed with
 //	kinesis/shard/<stream id>/<shard number>  one row a shard
 //	kinesis/stream/<account>/<region>/<name>  one row a stream
 //
 // A stream's row exists before the first of its shards' rows and is removed after the last.
 const (
-	keyPrefix    = "kinesis/"
-	sealKey      = keyPrefix + "key"
-	shardPrefix  = keyPrefix + "shard/"
-	streamPrefix = keyPrefix + "stream/"
+	keyPrefix     = "kinesis/"
+	sealKey       = keyPrefix + "key"
+	accountPrefix = keyPrefix + "account/"
+	shardPrefix   = keyPrefix + "shard/"
+	streamPrefix  = keyPrefix + "stream/"
 )
 
 // rowVersion is the layout of the rows below. A node refuses rows of a later one.
@@ -52,6 +54,10 @@ type streamRow struct {
 	Policy string `json:"policy,omitempty"`
 	// Metrics are the shard-level metrics that are on.
 	Metrics []ShardMetric `json:"metrics,omitempty"`
+	// Auto says that records are placed evenly, whatever their keys.
+	Auto bool `json:"auto,omitempty"`
+	// WarmMiBps is the warm throughput that was asked for, 0 if none was.
+	WarmMiBps int `json:"warmMiBps,omitempty"`
 	// Shards is how many shards the stream is created with.
 	Shards int `json:"shards"`
 	// NextShard is the number the next new shard gets; numbers are never used again.

@@ -78,6 +78,8 @@ type entry struct {
 	view  atomic.Pointer[view]
 	// driving holds a token while this node carries out the stream's transition.
 	driving chan struct{}
+	// spread counts the records that were placed by turns.
+	spread atomic.Uint32
 
 	// The rest is guarded by rows.
 	row     *streamRow

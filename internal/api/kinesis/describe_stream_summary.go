@@ -1,8 +1,8 @@
 package kinesis
 
 // Compatible: every parameter and error.
-// Differs: ConsumerCount is 0 and EncryptionType NONE while there are no consumers and no encryption; StreamId, ChannelCount and WarmThroughput are absent; RecordDistributionStrategy
-// is USER_PARTITION_KEY for every on-demand stream.
+// Differs: ConsumerCount is 0 and EncryptionType NONE while there are no consumers and no encryption; StreamId and
+// ChannelCount are absent; WarmThroughput is there for streams that asked for some.
 // Test: internal/api/kinesis/testdata/describe_stream_summary.txt
 
 import (
@@ -30,7 +30,8 @@ func (s *Service) describeStreamSummary(_ context.Context, call *shape.Call, in 
 	o.ConsumerCount = shape.Some[int32](0)
 	o.MaxRecordSizeInKiB = shape.Some(int32(d.MaxRecordKiB))
 	if d.Mode == stream.OnDemand {
-		o.RecordDistributionStrategy = shape.Some(kinesis.RecordDistributionStrategyUserPartitionKey)
+		o.RecordDistributionStrategy = shape.Some(kinesis.RecordDistributionStrategy(d.Strategy))
+		o.WarmThroughput = warmThroughput(d.Warm)
 	}
 	return nil
 }

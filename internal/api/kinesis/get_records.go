@@ -93,7 +93,7 @@ func (b *getBuffers) fill(out *kinesis.GetRecordsOutput) (size int) {
 			SequenceNumber:              numbers[i*record.SequenceDigits:][:record.SequenceDigits],
 			ApproximateArrivalTimestamp: shape.Some(shape.Timestamp(r.ArrivalTime)),
 			Data:                        r.Data,
-			PartitionKey:                shape.Some(r.PartitionKey),
+			PartitionKey:                some(r.PartitionKey),
 		})
 		size += r.Size()
 	}

@@ -118,6 +118,10 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.UpdateStreamModeInput:
 		return s.streams.ARN(scope(call), stream.Ref{ARN: in.StreamARN})
+	case *kinesis.UpdateStreamRecordDistributionStrategyInput:
+		return s.streams.ARN(scope(call), stream.Ref{ARN: in.StreamARN})
+	case *kinesis.UpdateStreamWarmThroughputInput:
+		return named(in.StreamName, in.StreamARN)
 	}
 	return anything
 }

@@ -8,7 +8,6 @@ package kinesis
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/headrace/headrace/internal/awsapi/kinesis"
 	"github.com/headrace/headrace/internal/metrics"
@@ -44,9 +43,6 @@ func (s *Service) putRecords(ctx context.Context, call *shape.Call, in *kinesis.
 	call.OnDone(b.done)
 	for i := range in.Records {
 		r := &in.Records[i]
-		if !r.PartitionKey.Set {
-			return missing(fmt.Sprintf("records.%d.member.partitionKey", i+1))
-		}
 		e, err := entry(r.PartitionKey.Value, r.ExplicitHashKey, r.Data)
 		if err != nil {
 			return answer(err)

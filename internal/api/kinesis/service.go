@@ -59,6 +59,7 @@ func (s *Service) operations() []shape.Operation {
 		kinesis.DeleteChannel(s.deleteChannel),
 		kinesis.DeleteResourcePolicy(s.deleteResourcePolicy),
 		kinesis.DeleteStream(s.deleteStream),
+		kinesis.DescribeAccountSettings(s.describeAccountSettings).AsTransient(),
 		kinesis.DescribeChannel(s.describeChannel).AsTransient(),
 		kinesis.DescribeLimits(s.describeLimits).AsTransient(),
 		kinesis.DescribeStream(s.describeStream).AsTransient(),
@@ -82,10 +83,13 @@ func (s *Service) operations() []shape.Operation {
 		kinesis.SplitShard(s.splitShard),
 		kinesis.TagResource(s.tagResource),
 		kinesis.UntagResource(s.untagResource),
+		kinesis.UpdateAccountSettings(s.updateAccountSettings).AsTransient(),
 		kinesis.UpdateChannel(s.updateChannel).AsTransient(),
 		kinesis.UpdateMaxRecordSize(s.updateMaxRecordSize),
 		kinesis.UpdateShardCount(s.updateShardCount),
 		kinesis.UpdateStreamMode(s.updateStreamMode),
+		kinesis.UpdateStreamRecordDistributionStrategy(s.updateStreamRecordDistributionStrategy).AsTransient(),
+		kinesis.UpdateStreamWarmThroughput(s.updateStreamWarmThroughput).AsTransient(),
 	}
 	for i := range all {
 		all[i].Needs = s.needs(all[i].Name)
