@@ -9,6 +9,7 @@ import (
 
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/hot"
 )
 
 // maxPut is how many bytes of data and partition keys one PutAll may carry.
@@ -271,6 +272,7 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 			}
 			continue
 		}
+		s.hot.Count(hot.Shard{Stream: e.id, Number: sh.number}, r.ArrivalTime, ps.batches[b].Entries)
 		seq := sh.sequence(r.First, r.ArrivalTime)
 		for _, i := range members {
 			out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Sequence: seq}

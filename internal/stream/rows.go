@@ -287,6 +287,7 @@ func (s *Streams) retire(e *entry) {
 	delete(s.rows.byID, e.id)
 	delete(s.rows.pending, e)
 	s.count(e, usage{})
+	s.hot.Forget(e.id)
 	if f := s.cfg.Events.Gone; f != nil {
 		f(e.scope, e.name)
 	}
