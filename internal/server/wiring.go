@@ -120,7 +120,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	}
 	sys.handler = port(calls, pages{
 		ready: &sys.ready, registry: cfg.Registry, metricsFrom: cfg.MetricsFrom, note: sys.disk.note,
-		controls:       ownCalls(ctx, cfg, engines, identify),
+		controls:       ownCalls(ctx, cfg, engines, identify, heats(cfg, identify, decider, streams)),
 		administration: administration(cfg, keys, decider, bounds, meters, written, now),
 	})
 	return sys, nil
