@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -110,7 +109,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 		Allow:        bounds.allow,
 		Authorize:    authorizer(cfg, decider),
 		Clock:        now,
-		Observer:     observer(meters, cfg.Logger, written),
+		Observer:     observer(meters, cfg, written, now),
 		MaxBody:      cfg.MaxBodyBytes,
 		Memory:       requests,
 		IdleBuffers:  min(cfg.MemoryBytes/idleBufferDivisor, maxIdleBuffers),
@@ -164,17 +163,21 @@ func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, 
 	return streams, nil
 }
 
-// observer counts requests, logs those that failed on our side, and has calls written down.
-func observer(meters *metrics.Metrics, logger *slog.Logger, written *auditor) wire.Observer {
+// observer counts requests, logs those that failed on our side or were slow, and has calls written down.
+func observer(meters *metrics.Metrics, cfg Config, written *auditor, now clock.Clock) wire.Observer {
 	operations := newOperations(meters)
+	slow := newSlowLog(cfg.SlowRequests, cfg.Logger, now)
 	o := wire.Observer{
-		Done: func(e wire.Event) { operations.of(e.Service, e.Operation).Done(e.ErrorCode, e.Duration) },
+		Done: func(e wire.Event) {
+			operations.of(e.Service, e.Operation).Done(e.ErrorCode, e.Duration)
+			slow.done(&e)
+		},
 		Failed: func(e wire.Event, err error, stack []byte) {
 			attrs := []any{"request", e.RequestID, "service", e.Service, "operation", e.Operation, "error", err}
 			if stack != nil {
 				attrs = append(attrs, "stack", string(stack))
 			}
-			logger.Error("a request failed on our side", attrs...)
+			cfg.Logger.Error("a request failed on our side", attrs...)
 		},
 	}
 	if written != nil {
