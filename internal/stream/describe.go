@@ -20,9 +20,9 @@ type Summary struct {
 	Created      record.Millis
 	OpenShards   int
 	MaxRecordKiB int
-	// Strategy is where records go, Warm what the stream is ready for if that was asked for.
+	// Strategy is where records go, Warm what the stream is ready for; its Target is 0 if none was asked for.
 	Strategy Strategy
-	Warm     *WarmThroughput
+	Warm     WarmThroughput
 	// Metrics are the shard-level metrics that are on. They must not be changed.
 	Metrics []ShardMetric
 }

@@ -32,12 +32,9 @@ func (r *streamRow) strategy() Strategy {
 // writes.
 type WarmThroughput struct{ Target, Current int }
 
-// warm returns the warm throughput of a stream, nil if none was asked for.
-func (v *view) warm() *WarmThroughput {
-	if v.row.WarmMiBps == 0 {
-		return nil
-	}
-	return &WarmThroughput{Target: v.row.WarmMiBps, Current: len(v.open) * shardMiBps}
+// warm returns the warm throughput of a stream; Target is 0 if none was asked for.
+func (v *view) warm() WarmThroughput {
+	return WarmThroughput{Target: v.row.WarmMiBps, Current: len(v.open) * shardMiBps}
 }
 
 // UpdateStrategy changes where the records of an on-demand stream go from now on. The stream stays ACTIVE.

@@ -31,7 +31,9 @@ func (s *Service) describeStreamSummary(_ context.Context, call *shape.Call, in 
 	o.MaxRecordSizeInKiB = shape.Some(int32(d.MaxRecordKiB))
 	if d.Mode == stream.OnDemand {
 		o.RecordDistributionStrategy = shape.Some(kinesis.RecordDistributionStrategy(d.Strategy))
-		o.WarmThroughput = warmThroughput(d.Warm)
+		if d.Warm.Target != 0 {
+			o.WarmThroughput = warmThroughput(d.Warm)
+		}
 	}
 	return nil
 }

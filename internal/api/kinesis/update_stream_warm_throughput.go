@@ -19,14 +19,10 @@ func (s *Service) updateStreamWarmThroughput(ctx context.Context, call *shape.Ca
 		return answer(err)
 	}
 	out.StreamName, out.StreamARN = shape.Some(w.Name), shape.Some(w.ARN)
-	out.WarmThroughput = warmThroughput(&w.WarmThroughput)
+	out.WarmThroughput = warmThroughput(w.WarmThroughput)
 	return nil
 }
 
-// warmThroughput is absent where none was asked for.
-func warmThroughput(w *stream.WarmThroughput) *kinesis.WarmThroughputObject {
-	if w == nil {
-		return nil
-	}
+func warmThroughput(w stream.WarmThroughput) *kinesis.WarmThroughputObject {
 	return &kinesis.WarmThroughputObject{TargetMiBps: shape.Some(int32(w.Target)), CurrentMiBps: shape.Some(int32(w.Current))}
 }
