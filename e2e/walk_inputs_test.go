@@ -37,6 +37,7 @@ func (w *walk) furnish() {
 	}
 	w.administer("PutRolePolicy", map[string]any{"RoleName": "reader", "PolicyName": "p", "PolicyDocument": policy})
 	w.administer("PutOpenIDConnectProvider", map[string]any{"Url": "https://idp.example", "Audiences": []string{"a"}, "KeysUrl": "https://idp.example/keys"})
+	w.kinesis("UpdateAccountSettings", map[string]any{"MinimumThroughputBillingCommitment": map[string]any{"Status": "ENABLED"}})
 	w.alice = users["alice"]
 	wrong, stolen := users["idle"], w.root
 	wrong.SecretAccessKey += "x"
@@ -89,6 +90,7 @@ func (w *walk) state() string {
 		w.kinesis("ListStreams", nothing), w.kinesis("DescribeLimits", nothing), w.kinesis("DescribeStream", mill),
 		w.kinesis("DescribeStreamSummary", mill), w.kinesis("ListTagsForStream", mill),
 		w.kinesis("ListStreamConsumers", map[string]any{"StreamARN": arnOf("mill")}),
+		w.kinesis("DescribeAccountSettings", nothing), w.kinesis("DescribeStreamSummary", map[string]any{"StreamName": "mill-warm"}),
 		w.kinesis("GetResourcePolicy", map[string]any{"ResourceARN": arnOf("mill")}),
 		w.administer("GetAccess", nothing),
 	}
@@ -138,26 +140,40 @@ func (w *walk) streamCalls(stream string) map[string]map[string]any {
 	}
 	made := w.kinesis("RegisterStreamConsumer", map[string]any{"StreamARN": arnOf(stream), "ConsumerName": "wheel"})
 	consumer := made["Consumer"].(map[string]any)["ConsumerARN"]
+	// Warm throughput is for streams on demand.
+	w.kinesis("CreateStream", map[string]any{"StreamName": stream + "-warm", "StreamModeDetails": map[string]any{"StreamMode": "ON_DEMAND"}})
+	channel := map[string]any{"ChannelARN": "arn:aws:kinesis:us-east-1:" + account + ":channel/race"}
 	record := map[string]any{"PartitionKey": "k", "Data": []byte("x")}
 	const first, second = "shardId-000000000000", "shardId-000000000001"
 	return map[string]map[string]any{
-		"AddTagsToStream":               with(name, "Tags", map[string]string{"a": "b"}),
+		"AddTagsToStream": with(name, "Tags", map[string]string{"a": "b"}),
+		"CreateChannel": {
+			"ChannelName": "race", "ServiceExecutionRoleARN": "arn:aws:iam::" + account + ":role/reader",
+			"StreamConfigurationList": []any{map[string]any{"StreamARN": arnOf(stream), "RecordConfiguration": map[string]any{"RecordFormatType": "JSON"}}},
+		},
 		"CreateStream":                  {"StreamName": stream + "-race", "ShardCount": 1, "Tags": tags},
 		"DecreaseStreamRetentionPeriod": with(name, "RetentionPeriodHours", 24),
+		"DeleteChannel":                 channel,
 		"DeleteResourcePolicy":          arn,
 		"DeleteStream":                  with(name, "EnforceConsumerDeletion", true),
 		"DeregisterStreamConsumer":      {"ConsumerARN": consumer},
+		"DescribeAccountSettings":       {},
+		"DescribeChannel":               channel,
 		"DescribeLimits":                {},
 		"DescribeStream":                name,
 		"DescribeStreamConsumer":        {"ConsumerARN": consumer},
 		"DescribeStreamSummary":         {"StreamARN": arnOf(stream)},
+		"DisableEnhancedMonitoring":     with(name, "ShardLevelMetrics", []string{"ALL"}),
+		"EnableEnhancedMonitoring":      with(name, "ShardLevelMetrics", []string{"ALL"}),
 		"GetRecords":                    {"ShardIterator": w.iterator(stream, first)},
 		"GetResourcePolicy":             arn,
 		"GetShardIterator":              with(name, "ShardId", first, "ShardIteratorType", "LATEST"),
 		"IncreaseStreamRetentionPeriod": with(name, "RetentionPeriodHours", 72),
+		"ListChannels":                  {},
 		"ListShards":                    name,
 		"ListStreamConsumers":           {"StreamARN": arnOf(stream)},
 		"ListStreams":                   {},
+		"ListTagsForResource":           arn,
 		"ListTagsForStream":             name,
 		"MergeShards":                   with(name, "ShardToMerge", first, "AdjacentShardToMerge", second),
 		"PutRecord":                     with(name, "PartitionKey", "k", "Data", []byte("x")),
@@ -167,9 +183,16 @@ func (w *walk) streamCalls(stream string) map[string]map[string]any {
 		"RemoveTagsFromStream":          with(name, "TagKeys", []string{"team"}),
 		"SplitShard":                    with(name, "ShardToSplit", first, "NewStartingHashKey", "7"),
 		"SubscribeToShard":              {"ConsumerARN": consumer, "ShardId": first, "StartingPosition": map[string]string{"Type": "TRIM_HORIZON"}},
+		"TagResource":                   with(arn, "Tags", map[string]string{"a": "b"}),
+		"UntagResource":                 with(arn, "TagKeys", []string{"team"}),
+		"UpdateAccountSettings":         {"MinimumThroughputBillingCommitment": map[string]any{"Status": "DISABLED"}},
+		"UpdateChannel":                 channel,
 		"UpdateMaxRecordSize":           {"StreamARN": arnOf(stream), "MaxRecordSizeInKiB": 2048},
 		"UpdateShardCount":              with(name, "TargetShardCount", 4, "ScalingType", "UNIFORM_SCALING"),
 		"UpdateStreamMode":              {"StreamARN": arnOf(stream), "StreamModeDetails": map[string]any{"StreamMode": "ON_DEMAND"}},
+		"UpdateStreamWarmThroughput":    {"StreamName": stream + "-warm", "WarmThroughputMiBps": 5},
+
+		"UpdateStreamRecordDistributionStrategy": {"StreamARN": arnOf(stream + "-warm"), "RecordDistributionStrategy": "AUTO"},
 	}
 }
 

@@ -2,14 +2,20 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -18,7 +24,9 @@ import (
 	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
 
+	"github.com/headrace/headrace/internal/admin"
 	"github.com/headrace/headrace/internal/awsclient"
+	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/config"
 )
 
@@ -50,6 +58,9 @@ type Client struct {
 	Admin
 	Reader
 	Writer
+	// Own makes one of Headrace's own calls, a GET below /_headrace/, signed by the same credentials, and
+	// returns the answer.
+	Own func(ctx context.Context, path string) ([]byte, error)
 }
 
 // Target says which Kinesis the stream commands talk to.
@@ -130,7 +141,41 @@ func connect(ctx context.Context, t Target) (*Client, error) {
 			o.BaseEndpoint = aws.String(endpointURL(config.Default().Listen))
 		}
 	})
-	return &Client{Admin: c, Reader: c, Writer: c}, nil
+	return &Client{Admin: c, Reader: c, Writer: c, Own: func(ctx context.Context, path string) ([]byte, error) {
+		return ownCall(ctx, c.Options(), path)
+	}}, nil
+}
+
+// maxOwn bounds the answer of one of our own calls: a stream has at most 10,000 open shards.
+const maxOwn = 64 << 20
+
+// ownCall makes one of our own calls to where the options say that Kinesis is.
+func ownCall(ctx context.Context, o kinesis.Options, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(aws.ToString(o.BaseEndpoint), "/")+path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := o.Credentials.Retrieve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nothing := sha256.Sum256(nil)
+	if err := v4.NewSigner().SignHTTP(ctx, keys, req, hex.EncodeToString(nothing[:]), admin.SigningName, o.Region, clock.System{}.Now()); err != nil {
+		return nil, err
+	}
+	resp, err := o.HTTPClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxOwn))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(body[:min(len(body), 1<<10)])))
+	}
+	return body, nil
 }
 
 // newRetryer retries as SDKs do, except when nobody listens at the endpoint, or somebody with a

@@ -105,6 +105,9 @@ func TestErrorsOfTheService(t *testing.T) {
 	f("list shards of stream x", "stream", "tail", "x")
 	f("list shards of stream x", "stream", "split", "x", "shardId-000000000000")
 	f("merge shards a and b", "stream", "merge", "x", "a", "b")
+	if code, got := run("stream", "hot", "x"); code != ExitFailure || !strings.HasPrefix(got, "headrace: look for what is hot in stream x: 400 Bad Request: {") {
+		t.Errorf("hot: got %d, %q", code, got)
+	}
 	srv.Close()
 	if code, got := run("stream", "ls"); code != ExitFailure || !strings.HasSuffix(got, "; is headrace running there?\n") || strings.Count(got, "\n") != 1 {
 		t.Errorf("nobody there: got %d, %q", code, got)

@@ -322,7 +322,7 @@ func newApp(out, err *strings.Builder, f *fake) *App {
 		In: strings.NewReader(""), Out: out, Err: err, Clock: clock.System{},
 		Build: Build{Version: "1.2.3", Commit: "abc"},
 		Connect: func(context.Context, Target) (*Client, error) {
-			return &Client{Admin: f, Reader: f, Writer: f}, nil
+			return &Client{Admin: f, Reader: f, Writer: f, Own: f.own}, nil
 		},
 		Serve: func(ctx context.Context, s Service) error {
 			s.Ready(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4566})

@@ -37,6 +37,7 @@ func run(ctx context.Context, s Service) error {
 		MemoryBytes:     memory,
 		Disk:            server.DiskLimits{StreamBytes: c.Limits.StreamBytes, LowWater: c.Limits.LowWater},
 		MaxBodyBytes:    int64(c.Limits.RequestBody),
+		SlowRequests:    c.Log.Slow,
 		TransitionDelay: c.TransitionDelay,
 		DefaultAccount:  c.Account,
 		Access: server.Access{

@@ -16,7 +16,7 @@ func (a *App) stream() *cobra.Command {
 		"Create, list, describe, fill, read and reshard data streams.\n\n"+targetHelp)
 	t := targetFlags(group)
 	group.AddCommand(a.streamCreate(t), a.streamList(t), a.streamDescribe(t),
-		a.streamPut(t), a.streamTail(t), a.streamSplit(t), a.streamMerge(t))
+		a.streamPut(t), a.streamTail(t), a.streamHot(t), a.streamSplit(t), a.streamMerge(t))
 	return group
 }
 

@@ -85,6 +85,8 @@ type Log struct {
 	Level slog.Level
 	// Format is FormatText or FormatJSON.
 	Format string
+	// Slow is how long a request takes that is logged as slow; 0 logs none.
+	Slow time.Duration
 }
 
 // The log formats.
@@ -117,7 +119,7 @@ func Default() Config {
 		TLS:     defaultTLS(),
 		Audit:   defaultAudit(),
 		Metrics: Metrics{From: AutoPeers},
-		Log:     Log{Level: slog.LevelInfo, Format: FormatText},
+		Log:     Log{Level: slog.LevelInfo, Format: FormatText, Slow: 5 * time.Second},
 	}
 }
 
@@ -191,6 +193,7 @@ func (c Config) validateValues() error {
 		{"metrics.from", oneOf(c.Metrics.From, AutoPeers, AnyPeer, LoopbackPeers, NoPeer)},
 		{"controls.origins", checkOrigins(c.Controls.Origins)},
 		{"log.format", checkFormat(c.Log.Format)},
+		{"log.slow", checkDelay(c.Log.Slow)},
 	}, tlsChecks(c.TLS), auditChecks(c.Audit)))
 }
 

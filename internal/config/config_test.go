@@ -218,6 +218,7 @@ controls:
 log:
   level: debug # flag --log-level
   format: text # default
+  slow: 5s # default
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)

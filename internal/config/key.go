@@ -108,6 +108,7 @@ func settings(c *Config) []setting {
 	return append(all,
 		setting{"log.level", "level", "least severe level logged: debug, info, warn or error", (*levelValue)(&c.Log.Level)},
 		setting{"log.format", "text", "log format: text or json", (*textValue)(&c.Log.Format)},
+		setting{"log.slow", "duration", "log requests that take so long, with their ids; 0s logs none", (*durationValue)(&c.Log.Slow)},
 	)
 }
 

@@ -13,7 +13,8 @@
 // What streams take of the disk is asked for at each scrape: NewStorage.
 //
 // Labels are bounded: account, region and stream live as long as the stream, and streams are capped;
-// operations and codes are the modelled ones. There is no shard label: a stream may have thousands.
+// operations and codes are the modelled ones. A stream may have thousands of shards, so that they are
+// labels only where shard-level metrics were turned on: MonitorShards.
 package metrics
 
 import (
@@ -36,7 +37,9 @@ type Metrics struct {
 	vecs     streamVecs
 	requests requestVecs
 	port     *Port
-	discard  *Stream
+	// transitions counts those that stopped half-way.
+	transitions prometheus.Counter
+	discard     *Stream
 
 	mu struct {
 		sync.RWMutex
@@ -50,12 +53,12 @@ func NewRegistry() *prometheus.Registry { return prometheus.NewRegistry() }
 // New registers every metric, and those of the Go runtime and the process, in reg. It fails when
 // one of them is registered there already.
 func New(reg prometheus.Registerer, build Build) (*Metrics, error) {
-	m := &Metrics{vecs: newStreamVecs(), requests: newRequestVecs(), port: newPort()}
+	m := &Metrics{vecs: newStreamVecs(), requests: newRequestVecs(), port: newPort(), transitions: newTransitions()}
 	m.mu.streams = map[StreamID]*Stream{}
 	m.discard = newStreamVecs().resolve(StreamID{}) // of no registry
 	all := append(m.vecs.collectors(), m.requests.collectors()...)
 	all = append(all, m.port.collectors()...)
-	all = append(all, buildInfo(build), collectors.NewGoCollector(),
+	all = append(all, newShardCollector(m), m.transitions, buildInfo(build), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, c := range all {
 		if err := reg.Register(c); err != nil {
@@ -101,6 +104,16 @@ func (m *Metrics) RemoveStream(id StreamID) {
 		m.vecs.remove(id)
 	}
 }
+
+func newTransitions() prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "headrace_transitions_failed_total",
+		Help: "Times that the creation, deletion or change of a stream stopped half-way; each is tried again a second later.",
+	})
+}
+
+// TransitionFailed counts a stream's change that stopped half-way.
+func (m *Metrics) TransitionFailed() { m.transitions.Inc() }
 
 func buildInfo(b Build) prometheus.Collector {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +17,8 @@ type Stream struct {
 	getRecordsRecords                  prometheus.Counter
 	iteratorAge                        prometheus.Observer
 	writeExceeded, readExceeded        prometheus.Counter
+	// shards is nil while shard-level metrics are off.
+	shards atomic.Pointer[Shards]
 }
 
 // call is what every hot operation has.

@@ -3,16 +3,13 @@ package server
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/headrace/headrace/internal/admin"
 	"github.com/headrace/headrace/internal/auth/keyring"
-	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/backup"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/objectstore"
@@ -23,9 +20,10 @@ import (
 // it takes room.
 const backupStall = time.Minute
 
-// ownCalls returns our own calls on the engines.
-func ownCalls(ctx context.Context, cfg Config, e engines, identify wire.Authenticator) *controls {
+// ownCalls returns our own calls on the engines and on streams.
+func ownCalls(ctx context.Context, cfg Config, e engines, identify wire.Authenticator, heat http.Handler) *controls {
 	c := newControls(cfg.Dev, cfg.Origins)
+	c.local("GET "+controlsPath+"streams/hot", heat)
 	c.local("POST "+controlsPath+"backup", operators(cfg, identify, backups(ctx, e.backup, cfg.Logger)))
 	return c
 }
@@ -40,15 +38,7 @@ func operators(cfg Config, identify wire.Authenticator, next http.Handler) http.
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		bound(w, r)
-		var check sigv4.Check
-		var caller sigv4.Identity
-		err := identify.Begin(&check, r, sigv4.Rules{Service: admin.SigningName})
-		if err == nil {
-			_, err = io.Copy(io.Discard, check.Body(http.MaxBytesReader(w, r.Body, 0)))
-		}
-		if err == nil {
-			caller, err = check.Finish()
-		}
+		caller, err := signed(identify, w, r)
 		root := keyring.RootARN(cfg.DefaultAccount)
 		switch {
 		case err != nil:

@@ -33,6 +33,7 @@ const (
 	home  = "111122223333"
 	other = "444455556666"
 	mill  = "arn:aws:kinesis:eu-west-1:111122223333:stream/mill"
+	race  = "arn:aws:kinesis:eu-west-1:111122223333:channel/race"
 )
 
 func guard(t *testing.T) *guardedServer {
@@ -130,22 +131,30 @@ func (g *guardedServer) denied(who aws.Credentials, code, text, operation, body 
 // valid are inputs that pass validation, one an operation.
 var valid = map[string]string{
 	"AddTagsToStream":               `{"StreamName":"mill","Tags":{"a":"b"}}`,
+	"CreateChannel":                 `{"ChannelName":"c","ServiceExecutionRoleARN":"arn:aws:iam::123456789012:role/r","StreamConfigurationList":[{"StreamARN":"` + mill + `","RecordConfiguration":{"RecordFormatType":"JSON"}}]}`,
 	"CreateStream":                  `{"StreamName":"race","ShardCount":1,"Tags":{"a":"b"}}`,
 	"DecreaseStreamRetentionPeriod": `{"StreamName":"mill","RetentionPeriodHours":24}`,
+	"DeleteChannel":                 `{"ChannelARN":"` + race + `"}`,
 	"DeleteResourcePolicy":          `{"ResourceARN":"` + mill + `"}`,
 	"DeleteStream":                  `{"StreamName":"mill"}`,
 	"DeregisterStreamConsumer":      `{"StreamARN":"` + mill + `","ConsumerName":"wheel"}`,
+	"DescribeAccountSettings":       `{}`,
+	"DescribeChannel":               `{"ChannelARN":"` + race + `"}`,
 	"DescribeLimits":                `{}`,
 	"DescribeStream":                `{"StreamName":"mill"}`,
 	"DescribeStreamConsumer":        `{"ConsumerARN":"` + mill + `/consumer/wheel:1"}`,
 	"DescribeStreamSummary":         `{"StreamARN":"` + mill + `"}`,
+	"DisableEnhancedMonitoring":     `{"StreamName":"mill","ShardLevelMetrics":["ALL"]}`,
+	"EnableEnhancedMonitoring":      `{"StreamName":"mill","ShardLevelMetrics":["IncomingBytes"]}`,
 	"GetRecords":                    `{"ShardIterator":"AAAA"}`,
 	"GetResourcePolicy":             `{"ResourceARN":"` + mill + `"}`,
 	"GetShardIterator":              `{"StreamName":"mill","ShardId":"shardId-000000000000","ShardIteratorType":"LATEST"}`,
 	"IncreaseStreamRetentionPeriod": `{"StreamName":"mill","RetentionPeriodHours":48}`,
+	"ListChannels":                  `{}`,
 	"ListShards":                    `{"StreamName":"mill"}`,
 	"ListStreamConsumers":           `{"StreamARN":"` + mill + `"}`,
 	"ListStreams":                   `{}`,
+	"ListTagsForResource":           `{"ResourceARN":"` + mill + `"}`,
 	"ListTagsForStream":             `{"StreamName":"mill"}`,
 	"MergeShards":                   `{"StreamName":"mill","ShardToMerge":"shardId-000000000000","AdjacentShardToMerge":"shardId-000000000001"}`,
 	"PutRecord":                     `{"StreamName":"mill","PartitionKey":"k","Data":"eA=="}`,
@@ -155,9 +164,16 @@ var valid = map[string]string{
 	"RemoveTagsFromStream":          `{"StreamName":"mill","TagKeys":["a"]}`,
 	"SplitShard":                    `{"StreamName":"mill","ShardToSplit":"shardId-000000000000","NewStartingHashKey":"7"}`,
 	"SubscribeToShard":              `{"ConsumerARN":"` + mill + `/consumer/wheel:1","ShardId":"shardId-000000000000","StartingPosition":{"Type":"LATEST"}}`,
+	"TagResource":                   `{"ResourceARN":"` + mill + `","Tags":{"a":"b"}}`,
+	"UntagResource":                 `{"ResourceARN":"` + mill + `","TagKeys":["a"]}`,
+	"UpdateAccountSettings":         `{"MinimumThroughputBillingCommitment":{"Status":"ENABLED"}}`,
+	"UpdateChannel":                 `{"ChannelARN":"` + race + `"}`,
 	"UpdateMaxRecordSize":           `{"StreamARN":"` + mill + `","MaxRecordSizeInKiB":2048}`,
 	"UpdateShardCount":              `{"StreamName":"mill","TargetShardCount":2,"ScalingType":"UNIFORM_SCALING"}`,
 	"UpdateStreamMode":              `{"StreamARN":"` + mill + `","StreamModeDetails":{"StreamMode":"ON_DEMAND"}}`,
+	"UpdateStreamWarmThroughput":    `{"StreamARN":"` + mill + `","WarmThroughputMiBps":1}`,
+
+	"UpdateStreamRecordDistributionStrategy": `{"StreamARN":"` + mill + `","RecordDistributionStrategy":"AUTO"}`,
 }
 
 // TestEveryOperationIsGuarded calls every operation there is unsigned, with a key that is not known, with

@@ -42,7 +42,7 @@ func Routes() []Route {
 		method, path, _ := strings.Cut(pattern, " ")
 		out = append(out, Route{Method: method, Path: path, Built: true})
 	}
-	out = append(out, ownCalls(context.Background(), Config{Dev: true}, engines{}, nil).routes...)
+	out = append(out, ownCalls(context.Background(), Config{Dev: true}, engines{}, nil, nil).routes...)
 	for _, name := range adminapi.OperationNames() {
 		out = append(out, Route{
 			Method: http.MethodPost, Path: admin.Path + name, Service: admin.SigningName, Operation: name,

@@ -52,6 +52,8 @@ type Config struct {
 	Disk DiskLimits
 	// MaxBodyBytes is the largest request body taken; 0 means wire.DefaultMaxBody.
 	MaxBodyBytes int64
+	// SlowRequests is how long a request takes that is logged as slow; 0 logs none.
+	SlowRequests time.Duration
 	// TransitionDelay is how long a stream stays CREATING, UPDATING or DELETING. 0 completes the
 	// change before the call returns.
 	TransitionDelay time.Duration

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -115,7 +114,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 		Allow:        bounds.allow,
 		Authorize:    authorizer(cfg, decider),
 		Clock:        now,
-		Observer:     observer(meters, cfg.Logger, written),
+		Observer:     observer(meters, cfg, written, now),
 		MaxBody:      cfg.MaxBodyBytes,
 		Memory:       requests,
 		Events:       events,
@@ -127,7 +126,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	sys.endStreams = calls.EndStreams
 	sys.handler = port(calls, pages{
 		ready: &sys.ready, registry: cfg.Registry, metricsFrom: cfg.MetricsFrom, note: sys.disk.note,
-		controls:       ownCalls(ctx, cfg, engines, identify),
+		controls:       ownCalls(ctx, cfg, engines, identify, heats(cfg, identify, decider, streams)),
 		administration: administration(cfg, keys, decider, bounds, meters, written, now),
 	})
 	return sys, nil
@@ -150,7 +149,15 @@ func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, 
 			Gone: func(sc stream.Scope, name string) {
 				meters.RemoveStream(metrics.StreamID{Account: sc.Account, Region: sc.Region, Name: name})
 			},
+			Monitored: func(sc stream.Scope, name string, on []stream.ShardMetric, shards []int32) {
+				names := make([]string, len(on))
+				for i, m := range on {
+					names[i] = string(m)
+				}
+				meters.MonitorShards(metrics.StreamID{Account: sc.Account, Region: sc.Region, Name: name}, names, shards)
+			},
 			TransitionFailed: func(sc stream.Scope, name string, err error) {
+				meters.TransitionFailed()
 				cfg.Logger.Error("a stream's transition failed and will be tried again", "account", sc.Account, "region", sc.Region, "stream", name, "error", err)
 			},
 		},
@@ -164,17 +171,21 @@ func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, 
 	return streams, nil
 }
 
-// observer counts requests, logs those that failed on our side, and has calls written down.
-func observer(meters *metrics.Metrics, logger *slog.Logger, written *auditor) wire.Observer {
+// observer counts requests, logs those that failed on our side or were slow, and has calls written down.
+func observer(meters *metrics.Metrics, cfg Config, written *auditor, now clock.Clock) wire.Observer {
 	operations := newOperations(meters)
+	slow := newSlowLog(cfg.SlowRequests, cfg.Logger, now)
 	o := wire.Observer{
-		Done: func(e wire.Event) { operations.of(e.Service, e.Operation).Done(e.ErrorCode, e.Duration) },
+		Done: func(e wire.Event) {
+			operations.of(e.Service, e.Operation).Done(e.ErrorCode, e.Duration)
+			slow.done(&e)
+		},
 		Failed: func(e wire.Event, err error, stack []byte) {
 			attrs := []any{"request", e.RequestID, "service", e.Service, "operation", e.Operation, "error", err}
 			if stack != nil {
 				attrs = append(attrs, "stack", string(stack))
 			}
-			logger.Error("a request failed on our side", attrs...)
+			cfg.Logger.Error("a request failed on our side", attrs...)
 		},
 	}
 	if written != nil {

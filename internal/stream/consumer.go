@@ -81,11 +81,11 @@ func (s *Streams) RegisterConsumer(ctx context.Context, sc Scope, streamARN, nam
 	if err != nil {
 		return Consumer{}, err
 	}
-	if err := checkTags(sc, e.name, "add tags to", tags); err != nil {
+	if err := checkTags(sc, "stream", e.name, "add tags to", tags); err != nil {
 		return Consumer{}, err
 	}
 	if len(tags) > maxTags {
-		return Consumer{}, tooManyTags(sc, e.name)
+		return Consumer{}, tooManyTags(sc, "stream", e.name)
 	}
 	// One at a time a stream, and none while the stream is being told to end: so the limits hold.
 	e.enrolling <- struct{}{}

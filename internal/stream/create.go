@@ -32,12 +32,20 @@ type CreateInput struct {
 	Tags       map[string]string
 	// MaxRecordKiB is the largest record the stream takes, 1024 to 10240; 0 means 1024.
 	MaxRecordKiB int
-	// WarmThroughputMiBps must be 0: no account here has the commitment that AWS asks for it.
+	// WarmThroughputMiBps is what an on-demand stream is to be ready for from its first moment, 0 if it
+	// does not matter. The account must have a commitment: UpdateAccountSettings.
 	WarmThroughputMiBps int
+	// Strategy is UserPartitionKey if empty.
+	Strategy Strategy
 }
 
 // CreateStream creates a stream; it is CREATING until its shards exist. A name in use is InUse.
 func (s *Streams) CreateStream(ctx context.Context, sc Scope, in CreateInput) error {
+	if in.WarmThroughputMiBps > 0 {
+		if err := s.checkWarm(ctx, sc, in.Name, in.Mode, in.WarmThroughputMiBps); err != nil {
+			return err
+		}
+	}
 	row, err := newStream(sc, in)
 	if err != nil {
 		return err
@@ -73,27 +81,28 @@ func newStream(sc Scope, in CreateInput) (*streamRow, error) {
 	shards := in.ShardCount
 	switch {
 	case in.Mode == OnDemand:
-		shards = onDemandShards
+		shards = max(onDemandShards, in.WarmThroughputMiBps/shardMiBps)
 	case shards == 0:
 		return nil, refuse(Validation, "1 validation error detected: Value null at 'shardCount' "+
 			"failed to satisfy constraint: Member must not be null")
 	case shards < 0 || shards > maxShards:
 		return nil, shardLimitExceeded(sc, 0, maxShards, shards)
 	}
-	if in.WarmThroughputMiBps > 0 {
-		return nil, noWarmThroughput(sc)
+	if err := checkStrategy(sc, in.Name, in.Mode, in.Strategy == Auto); err != nil {
+		return nil, err
 	}
-	if err := checkTags(sc, in.Name, "add tags to", in.Tags); err != nil {
+	if err := checkTags(sc, "stream", in.Name, "add tags to", in.Tags); err != nil {
 		return nil, err
 	}
 	if len(in.Tags) > maxTags {
-		return nil, tooManyTags(sc, in.Name)
+		return nil, tooManyTags(sc, "stream", in.Name)
 	}
 	// The row outlives the request, whose buffer the texts may be parts of.
 	row := &streamRow{
 		Layout: rowVersion, Account: strings.Clone(sc.Account), Region: strings.Clone(sc.Region), Name: strings.Clone(in.Name),
 		Status: Creating, Mode: Provisioned, RetentionHours: minRetention, MaxRecordKiB: defaultMaxRecord,
 		Tags: copyTags(nil, in.Tags), Shards: shards, NextShard: int32(shards),
+		Auto: in.Strategy == Auto, WarmMiBps: in.WarmThroughputMiBps,
 	}
 	if in.Mode == OnDemand {
 		row.Mode = OnDemand

@@ -9,8 +9,8 @@ import (
 // describeShards is how many shards DescribeStream returns at most.
 const describeShards = 100
 
-// Summary is what DescribeStreamSummary and ListStreams tell of a stream. Encryption and enhanced
-// monitoring are not kept here yet: a stream has none.
+// Summary is what DescribeStreamSummary and ListStreams tell of a stream. Encryption is not kept here
+// yet: a stream has none.
 type Summary struct {
 	Name, ARN      string
 	Status         Status
@@ -22,6 +22,11 @@ type Summary struct {
 	MaxRecordKiB int
 	// Consumers is how many are registered.
 	Consumers int
+	// Strategy is where records go, Warm what the stream is ready for; its Target is 0 if none was asked for.
+	Strategy Strategy
+	Warm     WarmThroughput
+	// Metrics are the shard-level metrics that are on. They must not be changed.
+	Metrics []ShardMetric
 }
 
 // Shard is what DescribeStream and ListShards tell of a shard.
@@ -91,7 +96,8 @@ func (v *view) summary() Summary {
 	return Summary{
 		Name: v.row.Name, ARN: v.row.scope().arn(v.row.Name), Status: v.row.Status, Mode: v.row.Mode,
 		RetentionHours: v.row.RetentionHours, Created: record.Millis(v.row.Created) * 1000,
-		OpenShards: len(v.open), MaxRecordKiB: v.row.MaxRecordKiB,
+		OpenShards: len(v.open), MaxRecordKiB: v.row.MaxRecordKiB, Metrics: v.row.Metrics,
+		Strategy: v.row.strategy(), Warm: v.warm(),
 	}
 }
 

@@ -75,8 +75,8 @@ func refuse(k Kind, format string, args ...any) *Error {
 	return &Error{k, fmt.Sprintf(format, args...)}
 }
 
-// noWarmThroughput is the answer to whoever asks for warm throughput: no account here has the
-// commitment that AWS asks for it.
+// noWarmThroughput is the answer to an account that asks for warm throughput without the commitment that
+// AWS wants for it.
 func noWarmThroughput(sc Scope) *Error {
 	return refuse(Validation, "Request is invalid. Warm throughput is not enabled for account %s.", sc.Account)
 }
@@ -101,6 +101,10 @@ func notActive(sc Scope, name string, status Status) *Error {
 
 func onDemandRefused(sc Scope, name string) *Error {
 	return refuse(Validation, "Request is invalid. Stream %s under account %s is in On-Demand mode.", name, sc.Account)
+}
+
+func provisionedRefused(sc Scope, name string) *Error {
+	return refuse(Validation, "Request is invalid. Stream %s under account %s is in Provisioned mode.", name, sc.Account)
 }
 
 func shardLimitExceeded(sc Scope, current, limit, more int) *Error {

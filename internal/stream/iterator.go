@@ -239,6 +239,9 @@ func (r *Records) Sequence(i int) record.SequenceNumber {
 	return r.shard.sequence(rec.Index, rec.ArrivalTime)
 }
 
+// Shard returns the number of the records' shard.
+func (r *Records) Shard() int32 { return r.shard.number }
+
 // Release gives the records back to storage.
 func (r *Records) Release() { r.Page.Release() }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/hot"
 )
 
 // maxPut is how many bytes of data and partition keys one PutAll may carry.
@@ -51,7 +52,8 @@ func grow[T any](s []T, n int) []T {
 
 // Put writes one record. ordering, if not empty, is its SequenceNumberForOrdering: the record's own
 // number will be higher, as it is anyway for a shard's numbers always rise; one that cannot have
-// been issued yet is refused. The record's data and key are not kept.
+// been issued yet is refused. A record that its shard refused comes back with that shard. The record's data and
+// key are not kept.
 func (s *Streams) Put(ctx context.Context, sc Scope, ref Ref, rec record.Entry, ordering string) (PutResult, error) {
 	ps := s.scratch.Get().(*putScratch)
 	defer s.reuse(ps)
@@ -66,7 +68,7 @@ func (s *Streams) Put(ctx context.Context, sc Scope, ref Ref, rec record.Entry, 
 	case err != nil:
 		return PutResult{}, err
 	case out[0].Err != nil:
-		return PutResult{}, out[0].Err
+		return out[0], out[0].Err
 	}
 	return out[0], nil
 }
@@ -104,6 +106,13 @@ func (s *Streams) checkPut(ctx context.Context, sc Scope, ref Ref, one []record.
 	if err != nil {
 		return nil, err
 	}
+	switch {
+	case v.row.Auto && ordering != "":
+		return nil, refuse(InvalidArgument, "SequenceNumberForOrdering is not supported for stream %s under account %s, "+
+			"because its RecordDistributionStrategy is AUTO.", e.name, sc.Account)
+	case !v.row.Auto && one[0].PartitionKey == "":
+		return nil, missingKey("partitionKey")
+	}
 	if ordering != "" && !s.issued(ctx, v, ordering) {
 		return nil, refuse(InvalidArgument, "ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s "+
 			"under account %s is invalid.", ordering, e.name, sc.Account)
@@ -121,6 +130,9 @@ func (s *Streams) checkPutAll(sc Scope, ref Ref, recs []record.Entry) (*entry, e
 	}
 	limit, total := v.row.MaxRecordKiB<<10, 0
 	for i := range recs {
+		if recs[i].PartitionKey == "" && !v.row.Auto {
+			return nil, missingKey(fmt.Sprintf("records.%d.member.partitionKey", i+1))
+		}
 		n := recs[i].Size()
 		if total += n; n > limit {
 			return nil, tooLong(fmt.Sprintf("records.%d.member.data", i+1), limit)
@@ -130,6 +142,12 @@ func (s *Streams) checkPutAll(sc Scope, ref Ref, recs []record.Entry) (*entry, e
 		return nil, refuse(InvalidArgument, "Records size exceeds 10 MB limit")
 	}
 	return e, nil
+}
+
+// missingKey answers a record without a partition key, which only streams that place records by turns take.
+func missingKey(member string) *Error {
+	return refuse(Validation, "1 validation error detected: Value null at '%s' failed to satisfy constraint: "+
+		"Member must not be null", member)
 }
 
 func tooLong(member string, limit int) *Error {
@@ -222,6 +240,12 @@ const internalText = "Internal Service Failure"
 // putOnce writes the records of todo by one view's routing table, with one append. What remains in
 // todo met a shard that was sealed, or dropped with its stream.
 func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch, recs []record.Entry, out []PutResult) error {
+	if v.row.Auto {
+		n := uint32(len(ps.todo))
+		ps.spread(v, e.spread.Add(n)-n)
+	} else {
+		ps.route(v, recs)
+	}
 	ps.group(v, recs)
 	results, err := s.cfg.Log.Append(ctx, ps.batches)
 	if err != nil {
@@ -248,6 +272,7 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 			}
 			continue
 		}
+		s.hot.Count(hot.Shard{Stream: e.id, Number: sh.number}, r.ArrivalTime, ps.batches[b].Entries)
 		seq := sh.sequence(r.First, r.ArrivalTime)
 		for _, i := range members {
 			out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Sequence: seq}
@@ -258,25 +283,39 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 	return nil
 }
 
-// group sorts the records of todo into one batch a shard, each in request order.
-func (ps *putScratch) group(v *view, recs []record.Entry) {
-	n := len(ps.todo)
-	ps.target, ps.order, ps.entries = grow(ps.target, n), grow(ps.order, n), grow(ps.entries, n)
-	if len(ps.count) < len(v.open) {
-		ps.count = make([]int32, len(v.open))
-	}
-	ps.touched = ps.touched[:0]
+// route finds the shard of each record of todo by its key.
+func (ps *putScratch) route(v *view, recs []record.Entry) {
+	ps.target = grow(ps.target, len(ps.todo))
 	for k, i := range ps.todo {
 		h := recs[i].ExplicitHashKey
 		if !recs[i].HasExplicitHashKey {
 			h = record.HashKeyOf(recs[i].PartitionKey)
 		}
-		t := int32(route(v.starts, h))
+		ps.target[k] = int32(route(v.starts, h))
+	}
+}
+
+// spread gives each record of todo the next shard in turn, from first on.
+func (ps *putScratch) spread(v *view, first uint32) {
+	ps.target = grow(ps.target, len(ps.todo))
+	for k := range ps.todo {
+		ps.target[k] = int32((first + uint32(k)) % uint32(len(v.open)))
+	}
+}
+
+// group sorts the records of todo into one batch for each shard among their targets, each in request order.
+func (ps *putScratch) group(v *view, recs []record.Entry) {
+	n := len(ps.todo)
+	ps.order, ps.entries = grow(ps.order, n), grow(ps.entries, n)
+	if len(ps.count) < len(v.open) {
+		ps.count = make([]int32, len(v.open))
+	}
+	ps.touched = ps.touched[:0]
+	for _, t := range ps.target {
 		if ps.count[t] == 0 {
 			ps.touched = append(ps.touched, t)
 		}
 		ps.count[t]++
-		ps.target[k] = t
 	}
 	ps.batches = grow(ps.batches, len(ps.touched))
 	at := int32(0)

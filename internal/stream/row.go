@@ -18,6 +18,7 @@ import (
 
 // Keys in the coordinator:
 //
+//	kinesis/account/<account>/<region>        one row for the settings of an account, if it has some
 //	kinesis/consumer/<stream id>/<name>       one row a consumer
 //	kinesis/key                               the key that iterators and tokens are sealed with
 //	kinesis/shard/<stream id>/<shard number>  one row a shard
@@ -26,6 +27,7 @@ import (
 // A stream's row exists before the first of its shards' and consumers' rows and is removed after the last.
 const (
 	keyPrefix      = "kinesis/"
+	accountPrefix  = keyPrefix + "account/"
 	consumerPrefix = keyPrefix + "consumer/"
 	sealKey        = keyPrefix + "key"
 	shardPrefix    = keyPrefix + "shard/"
@@ -52,6 +54,12 @@ type streamRow struct {
 	Tags           map[string]string `json:"tags,omitempty"`
 	// Policy is the resource policy, "" if there is none.
 	Policy string `json:"policy,omitempty"`
+	// Metrics are the shard-level metrics that are on.
+	Metrics []ShardMetric `json:"metrics,omitempty"`
+	// Auto says that records are placed evenly, whatever their keys.
+	Auto bool `json:"auto,omitempty"`
+	// WarmMiBps is the warm throughput that was asked for, 0 if none was.
+	WarmMiBps int `json:"warmMiBps,omitempty"`
 	// Shards is how many shards the stream is created with.
 	Shards int `json:"shards"`
 	// NextShard is the number the next new shard gets; numbers are never used again.

@@ -83,6 +83,8 @@ type entry struct {
 	driving chan struct{}
 	// enrolling holds a token while a consumer is being registered, or the stream told to end.
 	enrolling chan struct{}
+	// spread counts the records that were placed by turns.
+	spread atomic.Uint32
 
 	// The rest is guarded by rows.
 	row       *streamRow
@@ -312,6 +314,7 @@ func (s *Streams) retire(e *entry) {
 	delete(s.rows.pending, e)
 	s.count(e, usage{})
 	s.subscriptions.endStream(e.id, streamNotFound(e.scope, e.name))
+	s.hot.Forget(e.id)
 	if f := s.cfg.Events.Gone; f != nil {
 		f(e.scope, e.name)
 	}
@@ -342,6 +345,7 @@ func (s *Streams) publish(e *entry) {
 		close(old.superseded)
 	}
 	s.count(e, v.usage(len(e.shards)))
+	s.monitored(e, old, v)
 	if v.row.Status != Active || len(v.open) < len(v.shards) || v.deletesConsumers() {
 		s.rows.pending[e] = struct{}{}
 		s.poke()

@@ -305,6 +305,11 @@ func (w *twins) reshard(ref Ref) {
 
 func (w *twins) settings(ref Ref) {
 	hours, key := 20+w.rng.IntN(60), fmt.Sprint("tag-", w.rng.IntN(60))
+	mode, warm := Provisioned, 0
+	if w.rng.IntN(4) == 0 {
+		mode, warm = OnDemand, hours%6
+	}
+	names := slices.DeleteFunc(append(shardMetrics(), AllShardMetrics), func(ShardMetric) bool { return w.rng.IntN(5) > 0 })
 	tags := map[string]string{key: fmt.Sprint(w.put)}
 	for _, f := range []func(context.Context, *Streams) error{
 		func(ctx context.Context, s *Streams) error { return s.IncreaseRetention(ctx, home, ref, hours) },
@@ -314,9 +319,26 @@ func (w *twins) settings(ref Ref) {
 		func(ctx context.Context, s *Streams) error {
 			return s.UpdateMaxRecordSize(ctx, home, ref, 1024*(1+hours%11))
 		},
+		func(ctx context.Context, s *Streams) error { return s.UpdateStreamMode(ctx, home, ref, mode, warm) },
+		func(ctx context.Context, s *Streams) error {
+			_, err := s.UpdateWarmThroughput(ctx, home, ref, hours%8)
+			return err
+		},
+		func(ctx context.Context, s *Streams) error {
+			_, err := s.EnableMonitoring(ctx, home, ref, names)
+			return err
+		},
+		func(ctx context.Context, s *Streams) error {
+			_, err := s.DisableMonitoring(ctx, home, ref, names)
+			return err
+		},
+		func(ctx context.Context, s *Streams) error {
+			_, err := s.UpdateAccountSettings(ctx, home, hours%3 > 0)
+			return err
+		},
 	} {
 		if w.rng.IntN(3) == 0 {
-			w.change(fmt.Sprintf("a setting of %s: %d hours, %v", ref.Name, hours, tags), f)
+			w.change(fmt.Sprintf("a setting of %s: %d hours, %v, %s, %d MiB/s, %v", ref.Name, hours, tags, mode, warm, names), f)
 		}
 	}
 }
@@ -404,6 +426,7 @@ func (w *twins) describe(ref Ref) {
 		p, err := s.ListStreams(home, ListInput{})
 		return p.Streams, err
 	})
+	_, _ = both(w, "AccountSettings", func(s *Streams) (Commitment, error) { return s.AccountSettings(w.t.Context(), home) })
 	_, _ = both(w, "DescribeLimits", func(s *Streams) (Limits, error) { return s.DescribeLimits(home), nil })
 }
 

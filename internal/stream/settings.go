@@ -5,16 +5,21 @@ import (
 	"strings"
 )
 
-// UpdateStreamMode makes a stream provisioned or on demand; its shards stay as they are. The
-// stream is UPDATING for a while. The warm throughput asked for, in MiB/s, must be 0.
+// UpdateStreamMode makes a stream provisioned or on demand; its shards stay as they are, unless warm
+// throughput in MiB/s asks for more. The stream is UPDATING for a while. One whose strategy is Auto cannot
+// become provisioned: producers may have left partition keys out.
 func (s *Streams) UpdateStreamMode(ctx context.Context, sc Scope, ref Ref, mode Mode, warmMiBps int) error {
-	if warmMiBps > 0 {
-		return noWarmThroughput(sc)
-	}
 	e, v, err := s.find(sc, ref)
 	if err != nil {
 		return err
 	}
+	if warmMiBps > 0 {
+		if err := s.checkWarm(ctx, sc, e.name, mode, warmMiBps); err != nil {
+			return err
+		}
+	}
+	release, limited := s.reserveWarm(sc, v, warmMiBps)
+	defer release()
 	if mode == OnDemand && v.row.Mode != OnDemand {
 		release, err := s.reserve(sc, usage{onDemand: 1})
 		if err != nil {
@@ -24,8 +29,21 @@ func (s *Streams) UpdateStreamMode(ctx context.Context, sc Scope, ref Ref, mode 
 	}
 	mode = Mode(strings.Clone(string(mode))) // the row outlives the request, which it may be part of
 	return s.begin(ctx, e, Updating, func(v *view, row *streamRow) error {
-		row.Mode, row.Plan = mode, nil
-		return v.idle(sc)
+		if err := v.idle(sc); err != nil {
+			return err
+		}
+		if err := checkStrategy(sc, e.name, mode, row.Auto); err != nil {
+			return err
+		}
+		if limited != nil {
+			return limited
+		}
+		if mode != OnDemand || warmMiBps > 0 {
+			row.WarmMiBps = warmMiBps
+		}
+		row.Mode = mode
+		row.warmUp(v, row.WarmMiBps)
+		return nil
 	})
 }
 

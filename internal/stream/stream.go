@@ -32,6 +32,7 @@ import (
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/hot"
 	"github.com/headrace/headrace/internal/stream/token"
 )
 
@@ -114,6 +115,9 @@ type Events struct {
 	// Appeared reports a stream that this node did not know before: created here or elsewhere, or
 	// found at the start. Gone reports one that was deleted.
 	Appeared, Gone func(sc Scope, name string)
+	// Monitored reports which shard-level metrics a stream has, and of which shards. It is called when
+	// either changes, and when a stream that has some appears.
+	Monitored func(sc Scope, name string, metrics []ShardMetric, shards []int32)
 	// TransitionFailed reports a transition that stopped half-way. Run tries again.
 	TransitionFailed func(sc Scope, name string, err error)
 }
@@ -143,6 +147,8 @@ type Streams struct {
 	accounts atomic.Pointer[map[Scope]*account]
 	// scratch holds *putScratch.
 	scratch sync.Pool
+	// hot is which keys shards get most of.
+	hot *hot.Shards
 	// wake tells Run that a stream needs attention.
 	wake          chan struct{}
 	rows          rows
@@ -153,7 +159,7 @@ type Streams struct {
 // tokens are sealed with if there is none yet.
 func New(ctx context.Context, cfg Config) (*Streams, error) {
 	cfg.Caps = cfg.Caps.withDefaults()
-	s := &Streams{cfg: cfg, wake: make(chan struct{}, 1)}
+	s := &Streams{cfg: cfg, hot: hot.New(hotShards), wake: make(chan struct{}, 1)}
 	s.scratch.New = func() any { return new(putScratch) }
 	s.accounts.Store(&map[Scope]*account{})
 	s.rows.init()

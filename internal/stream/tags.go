@@ -25,16 +25,7 @@ func (s *Streams) AddTags(ctx context.Context, sc Scope, ref Ref, tags map[strin
 	if err != nil {
 		return err
 	}
-	if err := checkTags(sc, e.name, "add tags to", tags); err != nil {
-		return err
-	}
-	return s.update(ctx, e, func(_ *view, row *streamRow) error {
-		row.Tags = copyTags(row.Tags, tags)
-		if len(row.Tags) > maxTags {
-			return tooManyTags(sc, e.name)
-		}
-		return nil
-	})
+	return s.TagResource(ctx, sc, sc.arn(e.name), tags)
 }
 
 // copyTags sets tags in to, which it makes if need be, and returns it. The texts are copies: they
@@ -55,19 +46,7 @@ func (s *Streams) RemoveTags(ctx context.Context, sc Scope, ref Ref, keys []stri
 	if err != nil {
 		return err
 	}
-	if err := checkTagTexts(sc, e.name, "remove tags from", slices.Values(keys)); err != nil {
-		return err
-	}
-	return s.update(ctx, e, func(_ *view, row *streamRow) error {
-		before := len(row.Tags)
-		for _, k := range keys {
-			delete(row.Tags, k)
-		}
-		if len(row.Tags) == before {
-			return errUnchanged
-		}
-		return nil
-	})
+	return s.UntagResource(ctx, sc, sc.arn(e.name), keys)
 }
 
 // ListTags returns a stream's tags whose keys lie after a key, at most limit of them; 0 means 50,
@@ -94,28 +73,28 @@ func (s *Streams) ListTags(sc Scope, ref Ref, after string, limit int) (TagPage,
 	return page, nil
 }
 
-func tooManyTags(sc Scope, name string) error {
-	return refuse(InvalidArgument, "Failed to add tags to stream %s under account %s because a given stream "+
-		"cannot have more than %d tags associated with it.", name, sc.Account, maxTags)
+func tooManyTags(sc Scope, kind, name string) error {
+	return refuse(InvalidArgument, "Failed to add tags to %s %s under account %s because a given %s "+
+		"cannot have more than %d tags associated with it.", kind, name, sc.Account, kind, maxTags)
 }
 
-// checkTags returns AWS's objection to tags; doing is what the call does with them.
-func checkTags(sc Scope, name, doing string, tags map[string]string) error {
+// checkTags returns AWS's objection to tags; doing is what the call does with them, kind and name what to.
+func checkTags(sc Scope, kind, name, doing string, tags map[string]string) error {
 	for k := range tags {
 		if len(k) >= 4 && strings.EqualFold(k[:4], "aws:") {
-			return refuse(InvalidArgument, "Failed to %s stream %s under account %s because "+
-				"aws: prefixed tag key names are not allowed for external use.", doing, name, sc.Account)
+			return refuse(InvalidArgument, "Failed to %s %s %s under account %s because "+
+				"aws: prefixed tag key names are not allowed for external use.", doing, kind, name, sc.Account)
 		}
 	}
-	if err := checkTagTexts(sc, name, doing, maps.Keys(tags)); err != nil {
+	if err := checkTagTexts(sc, kind, name, doing, maps.Keys(tags)); err != nil {
 		return err
 	}
-	return checkTagTexts(sc, name, doing, maps.Values(tags))
+	return checkTagTexts(sc, kind, name, doing, maps.Values(tags))
 }
 
 // checkTagTexts returns AWS's objection to characters in tag keys or values. It has two lists of
 // them: the percent sign is on one and not on the other.
-func checkTagTexts(sc Scope, name, doing string, texts func(yield func(string) bool)) error {
+func checkTagTexts(sc Scope, kind, name, doing string, texts func(yield func(string) bool)) error {
 	percent := false
 	for t := range texts {
 		for _, c := range t {
@@ -127,8 +106,8 @@ func checkTagTexts(sc Scope, name, doing string, texts func(yield func(string) b
 		}
 	}
 	if percent {
-		return refuse(InvalidArgument, "Failed to %s stream %s under account %s because some tags contained illegal characters. "+
-			"The allowed characters are Unicode letters, white-spaces, '_',',','/','=','+','-','@'.", doing, name, sc.Account)
+		return refuse(InvalidArgument, "Failed to %s %s %s under account %s because some tags contained illegal characters. "+
+			"The allowed characters are Unicode letters, white-spaces, '_',',','/','=','+','-','@'.", doing, kind, name, sc.Account)
 	}
 	return nil
 }

@@ -143,10 +143,20 @@ func TestRowsSurvive(t *testing.T) {
 	ref := w.create("mill", 2)
 	w.tick(time.Minute)
 	w.must(w.AddTags(t.Context(), home, ref, map[string]string{"a": "b"}))
+	_, err := w.EnableMonitoring(t.Context(), home, ref, []ShardMetric{"IncomingBytes"})
+	w.must(err)
+	w.tick(time.Minute)
+	_, err = w.UpdateAccountSettings(t.Context(), home, true)
+	w.must(err)
 	w.must(w.MergeShards(t.Context(), home, ref, "0", "1"))
 	before := w.view(ref)
 	w.restart()
 	after := w.view(ref)
+	settings, err := w.AccountSettings(t.Context(), home)
+	w.must(err)
+	if want := (Commitment{Status: CommitmentEnabled, Started: w.now(), EarliestEnd: w.now() + commitmentTerm}); settings != want {
+		t.Errorf("settings = %+v; want %+v", settings, want)
+	}
 	if got, want := string(encodeRow(after.row)), string(encodeRow(before.row)); got != want {
 		t.Errorf("row = %s; want %s", got, want)
 	}

@@ -1,10 +1,9 @@
 package kinesis
 
-// Compatible: StreamName, ShardCount, StreamModeDetails, Tags, MaxRecordSizeInKiB and every error.
+// Compatible: every parameter and error.
 // Differs: with the default transition delay of 0 the stream is ACTIVE when the call returns;
-// WarmThroughputMiBps is refused, as AWS does for accounts without that commitment;
-// RecordDistributionStrategy takes USER_PARTITION_KEY only, on-demand streams included; an on-demand
-// stream keeps the four shards it begins with, as no rate is limited; no limit of five streams CREATING.
+// an on-demand stream keeps the shards it begins with, as no rate is limited; no limit of five streams
+// CREATING.
 // Test: internal/api/kinesis/testdata/create_stream.txt
 
 import (
@@ -16,15 +15,13 @@ import (
 )
 
 func (s *Service) createStream(ctx context.Context, call *shape.Call, in *kinesis.CreateStreamInput) error {
-	if in.RecordDistributionStrategy.Value == kinesis.RecordDistributionStrategyAuto {
-		return kinesis.InvalidArgumentException("RecordDistributionStrategy AUTO is not supported for stream %s.", in.StreamName)
-	}
 	create := stream.CreateInput{
 		Name:                in.StreamName,
 		ShardCount:          int(in.ShardCount.Value),
 		Tags:                in.Tags,
 		MaxRecordKiB:        int(in.MaxRecordSizeInKiB.Value),
 		WarmThroughputMiBps: int(in.WarmThroughputMiBps.Value),
+		Strategy:            stream.Strategy(in.RecordDistributionStrategy.Value),
 	}
 	if in.StreamModeDetails != nil {
 		create.Mode = stream.Mode(in.StreamModeDetails.StreamMode)

@@ -1,7 +1,7 @@
 package kinesis
 
 // Compatible: every parameter and error; shards in pages of at most 100 after ExclusiveStartShardId.
-// Differs: EnhancedMonitoring is empty and EncryptionType NONE while neither can be turned on.
+// Differs: EncryptionType is NONE while encryption cannot be turned on.
 // Test: internal/api/kinesis/testdata/describe_stream.txt
 
 import (
@@ -24,12 +24,7 @@ func (s *Service) describeStream(_ context.Context, call *shape.Call, in *kinesi
 	o.HasMoreShards = d.HasMoreShards
 	o.RetentionPeriodHours = int32(d.RetentionHours)
 	o.StreamCreationTimestamp = shape.Timestamp(d.Created)
-	o.EnhancedMonitoring = noEnhancedMonitoring()
+	o.EnhancedMonitoring = enhancedMonitoring(d.Metrics)
 	o.EncryptionType = shape.Some(kinesis.EncryptionTypeNone)
 	return nil
-}
-
-// noEnhancedMonitoring is AWS's way to say that no shard-level metric is on: one empty set.
-func noEnhancedMonitoring() []kinesis.EnhancedMetrics {
-	return []kinesis.EnhancedMetrics{{ShardLevelMetrics: []kinesis.MetricsName{}}}
 }

@@ -1,9 +1,8 @@
 package kinesis
 
 // Compatible: every parameter and error.
-// Differs: EnhancedMonitoring is empty and EncryptionType NONE while neither
-// can be turned on; StreamId, ChannelCount and WarmThroughput are absent; RecordDistributionStrategy
-// is USER_PARTITION_KEY for every on-demand stream.
+// Differs: EncryptionType is NONE while there is no encryption; StreamId and ChannelCount are absent;
+// WarmThroughput is there for streams that asked for some.
 // Test: internal/api/kinesis/testdata/describe_stream_summary.txt
 
 import (
@@ -25,13 +24,16 @@ func (s *Service) describeStreamSummary(_ context.Context, call *shape.Call, in 
 	o.StreamModeDetails = &kinesis.StreamModeDetails{StreamMode: kinesis.StreamMode(d.Mode)}
 	o.RetentionPeriodHours = int32(d.RetentionHours)
 	o.StreamCreationTimestamp = shape.Timestamp(d.Created)
-	o.EnhancedMonitoring = noEnhancedMonitoring()
+	o.EnhancedMonitoring = enhancedMonitoring(d.Metrics)
 	o.EncryptionType = shape.Some(kinesis.EncryptionTypeNone)
 	o.OpenShardCount = int32(d.OpenShards)
 	o.ConsumerCount = shape.Some(int32(d.Consumers))
 	o.MaxRecordSizeInKiB = shape.Some(int32(d.MaxRecordKiB))
 	if d.Mode == stream.OnDemand {
-		o.RecordDistributionStrategy = shape.Some(kinesis.RecordDistributionStrategyUserPartitionKey)
+		o.RecordDistributionStrategy = shape.Some(kinesis.RecordDistributionStrategy(d.Strategy))
+		if d.Warm.Target != 0 {
+			o.WarmThroughput = warmThroughput(d.Warm)
+		}
 	}
 	return nil
 }

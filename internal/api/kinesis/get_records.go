@@ -72,7 +72,9 @@ func (s *Service) countGet(call *shape.Call, begin time.Time, records *stream.Re
 	if n := len(records.Page.Records); n > 0 && records.MillisBehind > 0 {
 		get.IteratorAge = now.Sub(records.Page.Records[n-1].ArrivalTime.Time())
 	}
-	s.metrics.Stream(metrics.StreamID{Account: call.Account, Region: call.Region, Name: records.Stream}).GetRecords(get)
+	meter := s.metrics.Stream(metrics.StreamID{Account: call.Account, Region: call.Region, Name: records.Stream})
+	meter.GetRecords(get)
+	meter.Shards().Of(records.Shard()).GetRecords(get)
 }
 
 // fill writes the page's records to out without an allocation a record, and returns their bytes.
@@ -89,7 +91,7 @@ func (b *getBuffers) fill(out *kinesis.GetRecordsOutput) (size int) {
 			SequenceNumber:              numbers[i*record.SequenceDigits:][:record.SequenceDigits],
 			ApproximateArrivalTimestamp: shape.Some(shape.Timestamp(r.ArrivalTime)),
 			Data:                        r.Data,
-			PartitionKey:                shape.Some(r.PartitionKey),
+			PartitionKey:                some(r.PartitionKey),
 		})
 		size += r.Size()
 	}

@@ -24,6 +24,12 @@ func (s *Service) needs(operation string) shape.Needs {
 			a.Tags = in.Tags
 		case *kinesis.RemoveTagsFromStreamInput:
 			a.TagKeys = in.TagKeys
+		case *kinesis.TagResourceInput:
+			a.Tags = in.Tags
+		case *kinesis.UntagResourceInput:
+			a.TagKeys = in.TagKeys
+		case *kinesis.CreateChannelInput:
+			a.Tags = in.Tags
 		case *kinesis.CreateStreamInput:
 			a.Tags, create = in.Tags, true
 		}
@@ -52,10 +58,14 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 	switch in := in.(type) {
 	case *kinesis.AddTagsToStreamInput:
 		return named(in.StreamName, in.StreamARN)
+	case *kinesis.CreateChannelInput:
+		return anything // it has no id yet
 	case *kinesis.CreateStreamInput:
 		return s.streams.ARN(scope(call), stream.Ref{Name: in.StreamName})
 	case *kinesis.DecreaseStreamRetentionPeriodInput:
 		return named(in.StreamName, in.StreamARN)
+	case *kinesis.DeleteChannelInput:
+		return in.ChannelARN
 	case *kinesis.DeleteResourcePolicyInput:
 		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ResourceARN})
 	case *kinesis.DeleteStreamInput:
@@ -64,9 +74,15 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 		return s.streams.ConsumerARN(scope(call), consumerRef(in.ConsumerARN, in.StreamARN, in.ConsumerName))
 	case *kinesis.DescribeStreamConsumerInput:
 		return s.streams.ConsumerARN(scope(call), consumerRef(in.ConsumerARN, in.StreamARN, in.ConsumerName))
+	case *kinesis.DescribeChannelInput:
+		return in.ChannelARN
 	case *kinesis.DescribeStreamInput:
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.DescribeStreamSummaryInput:
+		return named(in.StreamName, in.StreamARN)
+	case *kinesis.DisableEnhancedMonitoringInput:
+		return named(in.StreamName, in.StreamARN)
+	case *kinesis.EnableEnhancedMonitoringInput:
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.GetRecordsInput:
 		if arn := s.streams.ARN(scope(call), stream.Ref{ARN: in.StreamARN.Value}); arn != "" {
@@ -86,6 +102,8 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 		return s.streams.TokenARN(scope(call), in.NextToken.Value)
 	case *kinesis.ListStreamConsumersInput:
 		return s.streams.ARN(scope(call), stream.Ref{ARN: in.StreamARN})
+	case *kinesis.ListTagsForResourceInput:
+		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ResourceARN})
 	case *kinesis.ListTagsForStreamInput:
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.MergeShardsInput:
@@ -104,12 +122,22 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.SubscribeToShardInput:
 		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ConsumerARN})
+	case *kinesis.TagResourceInput:
+		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ResourceARN})
+	case *kinesis.UntagResourceInput:
+		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ResourceARN})
+	case *kinesis.UpdateChannelInput:
+		return in.ChannelARN
 	case *kinesis.UpdateMaxRecordSizeInput:
 		return s.streams.ARN(scope(call), stream.Ref{ARN: in.StreamARN.Value})
 	case *kinesis.UpdateShardCountInput:
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.UpdateStreamModeInput:
 		return s.streams.ARN(scope(call), stream.Ref{ARN: in.StreamARN})
+	case *kinesis.UpdateStreamRecordDistributionStrategyInput:
+		return s.streams.ARN(scope(call), stream.Ref{ARN: in.StreamARN})
+	case *kinesis.UpdateStreamWarmThroughputInput:
+		return named(in.StreamName, in.StreamARN)
 	}
 	return anything
 }

@@ -17,9 +17,6 @@ import (
 
 func (s *Service) putRecord(ctx context.Context, call *shape.Call, in *kinesis.PutRecordInput, out *kinesis.PutRecordOutput) error {
 	begin := s.clock.Now()
-	if !in.PartitionKey.Set {
-		return missing("partitionKey")
-	}
 	rec, err := entry(in.PartitionKey.Value, in.ExplicitHashKey, in.Data)
 	if err != nil {
 		return answer(err)
@@ -37,15 +34,18 @@ func (s *Service) putRecord(ctx context.Context, call *shape.Call, in *kinesis.P
 		put := metrics.Put{Records: 1, Latency: s.clock.Now().Sub(begin)}
 		put.Throttled, put.Failed = blame(err)
 		meter.PutRecord(put)
+		meter.Shards().Of(result.Shard).Put(0, 0, put.Throttled)
 		return answer(err)
 	}
 	meter.PutRecord(metrics.Put{Records: 1, Successful: 1, Bytes: rec.Size(), Latency: s.clock.Now().Sub(begin)})
+	meter.Shards().Of(result.Shard).Put(1, rec.Size(), 0)
 	out.ShardId = result.ShardID
 	out.SequenceNumber = result.Sequence.String()
 	return nil
 }
 
-// entry makes a record of a request's members, which it goes on aliasing.
+// entry makes a record of a request's members, which it goes on aliasing. The key is empty where there is
+// none: streams that distribute records by themselves need none.
 func entry(key string, explicit shape.Opt[string], data []byte) (record.Entry, error) {
 	e := record.Entry{PartitionKey: key, Data: data}
 	if explicit.Set {
@@ -56,12 +56,6 @@ func entry(key string, explicit shape.Opt[string], data []byte) (record.Entry, e
 		e.ExplicitHashKey, e.HasExplicitHashKey = h, true
 	}
 	return e, nil
-}
-
-// missing is what AWS says of a required member; the model leaves PartitionKey optional because
-// streams that distribute records by themselves need none, and there are none of those here.
-func missing(path string) error {
-	return kinesis.ValidationException("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", path)
 }
 
 // blame counts a record that was refused: for throughput, or by a fault of ours.

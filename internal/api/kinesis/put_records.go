@@ -8,7 +8,6 @@ package kinesis
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/headrace/headrace/internal/awsapi/kinesis"
 	"github.com/headrace/headrace/internal/metrics"
@@ -44,9 +43,6 @@ func (s *Service) putRecords(ctx context.Context, call *shape.Call, in *kinesis.
 	call.OnDone(b.done)
 	for i := range in.Records {
 		r := &in.Records[i]
-		if !r.PartitionKey.Set {
-			return missing(fmt.Sprintf("records.%d.member.partitionKey", i+1))
-		}
 		e, err := entry(r.PartitionKey.Value, r.ExplicitHashKey, r.Data)
 		if err != nil {
 			return answer(err)
@@ -67,8 +63,26 @@ func (s *Service) putRecords(ctx context.Context, call *shape.Call, in *kinesis.
 	}
 	put := b.fill(out)
 	put.Latency = s.clock.Now().Sub(begin)
-	s.meter(call, r).PutRecords(put)
+	meter := s.meter(call, r)
+	meter.PutRecords(put)
+	b.count(meter.Shards())
 	return nil
+}
+
+// count counts the records for their shards, if anybody asked for that.
+func (b *putBuffers) count(shards *metrics.Shards) {
+	if shards == nil {
+		return
+	}
+	for i := range b.results {
+		r := &b.results[i]
+		if r.Err == nil {
+			shards.Of(r.Shard).Put(1, b.entries[i].Size(), 0)
+		} else {
+			throttled, _ := blame(r.Err)
+			shards.Of(r.Shard).Put(0, 0, throttled)
+		}
+	}
 }
 
 // fill writes the results to out without an allocation a record, and counts them.

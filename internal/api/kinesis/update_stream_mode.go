@@ -1,8 +1,8 @@
 package kinesis
 
-// Compatible: StreamARN, StreamModeDetails and every error.
-// Differs: WarmThroughputMiBps is refused, as AWS does for accounts without that commitment; no limit
-// of two changes a day.
+// Compatible: every parameter and error.
+// Differs: a stream whose RecordDistributionStrategy is AUTO cannot become provisioned, of which AWS
+// says nothing; no limit of two changes a day.
 // Test: internal/api/kinesis/testdata/update_stream_mode.txt
 
 import (
