@@ -134,6 +134,14 @@ func With(key secret.Key) Seal { return Seal{key} }
 // On says whether anything is encrypted.
 func (s Seal) On() bool { return !s.key.IsZero() }
 
+// KeyID returns the id of the key, or "" if nothing is encrypted.
+func (s Seal) KeyID() string {
+	if !s.On() {
+		return ""
+	}
+	return s.key.ID()
+}
+
 // Bucket returns the bucket for a part of the directory: its objects are sealed in inner.
 func (s Seal) Bucket(inner objectstore.Bucket, part string) objectstore.Bucket {
 	if !s.On() {
