@@ -8,7 +8,7 @@
 //	err = b.Write(ctx, w)                                      // the server's side
 //	summary, err := backup.Save(ctx, fs, "headrace.tar", body) // the other side: checks and stores it
 //	…
-//	restored, err := backup.RestoreDirectory(ctx, "/var/lib/headrace", file, clock.System{})
+//	restored, err := backup.RestoreDirectory(ctx, "/var/lib/headrace", file, key, clock.System{})
 package backup
 
 import (

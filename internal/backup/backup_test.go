@@ -25,7 +25,7 @@ import (
 func restored(t testing.TB, archive []byte, now clock.Clock) (*engines, *memfs.FS, Restored) {
 	t.Helper()
 	disk := memfs.New()
-	out, err := Restore(t.Context(), disk, bytes.NewReader(archive), now)
+	out, err := Restore(t.Context(), disk, bytes.NewReader(archive), nil, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func judge(t testing.TB, disk *memfs.FS, in *content, what string) (kind string)
 	}
 	e, err := start(t.Context(), disk)
 	if errors.Is(err, ErrUnfinished) {
-		if _, err := Restore(t.Context(), disk, nil, clock.System{}); !errors.Is(err, ErrUnfinished) {
+		if _, err := Restore(t.Context(), disk, nil, nil, clock.System{}); !errors.Is(err, ErrUnfinished) {
 			t.Errorf("%s: restoring over what is left: %v", what, err)
 		}
 		return "refused"
@@ -215,7 +215,7 @@ func TestRestoreCuts(t *testing.T) {
 	for at := int64(1); ; at++ {
 		disk := memfs.New()
 		fs, after := cutting(disk, at, uint64(at))
-		_, err := Restore(t.Context(), fs, bytes.NewReader(archive), clock.System{})
+		_, err := Restore(t.Context(), fs, bytes.NewReader(archive), nil, clock.System{})
 		if after() == nil {
 			if err != nil {
 				t.Fatal(err)
@@ -249,7 +249,7 @@ func TestUndoCuts(t *testing.T) {
 		t.Helper()
 		disk := memfs.New()
 		fs, after := cutting(disk, at, seed)
-		_, err := Restore(t.Context(), fs, bytes.NewReader(archive), clock.System{})
+		_, err := Restore(t.Context(), fs, bytes.NewReader(archive), nil, clock.System{})
 		if after() != nil {
 			kinds[judge(t, after(), nil, "after a power cut")]++
 			return true
@@ -281,7 +281,7 @@ func TestRestoreFails(t *testing.T) {
 		for n := int64(1); ; n++ {
 			disk := memfs.New()
 			fs := errfs.New(disk, script(n))
-			_, err := Restore(t.Context(), fs, bytes.NewReader(archive), clock.System{})
+			_, err := Restore(t.Context(), fs, bytes.NewReader(archive), nil, clock.System{})
 			if err == nil {
 				if judge(t, disk, in, "whole") != "all" {
 					t.Fatal("nothing failed, and it is not all there")
@@ -313,7 +313,7 @@ func TestRestoreFails(t *testing.T) {
 	// A real device that is too small.
 	for room := int64(10_000); room < 200_000; room += 10_000 {
 		disk := memfs.NewSized(room)
-		_, err := Restore(t.Context(), disk, bytes.NewReader(archive), clock.System{})
+		_, err := Restore(t.Context(), disk, bytes.NewReader(archive), nil, clock.System{})
 		if err == nil {
 			break
 		}
@@ -341,7 +341,7 @@ func TestRestoreRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, err := Restore(t.Context(), disk, bytes.NewReader(archive), clock.System{})
+		_, err := Restore(t.Context(), disk, bytes.NewReader(archive), nil, clock.System{})
 		if !errors.Is(err, want) || (err == nil) != (want == nil) {
 			t.Errorf("with %q there: %v, want %v", there, err, want)
 		}
@@ -368,7 +368,7 @@ func TestRestoreRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	if _, err := Restore(t.Context(), disk, bytes.NewReader(whole), clock.System{}); !errors.Is(err, vfs.ErrLocked) {
+	if _, err := Restore(t.Context(), disk, bytes.NewReader(whole), nil, clock.System{}); !errors.Is(err, vfs.ErrLocked) {
 		t.Errorf("Restore() to a directory in use = %v", err)
 	}
 }

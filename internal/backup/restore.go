@@ -11,8 +11,10 @@ import (
 	"strings"
 
 	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/encryption"
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/objectstore/dir"
+	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/vfs"
 	"github.com/headrace/headrace/internal/vfs/osfs"
@@ -30,6 +32,8 @@ const (
 var (
 	// ErrUnfinished says that a restore into the directory was cut short.
 	ErrUnfinished = errors.New("a restore was cut short here (" + Mark + "): empty the directory and restore again")
+	// ErrEncrypted says that a backup is encrypted and that the node's key was not found.
+	ErrEncrypted = errors.New("the backup is encrypted and needs the node's key: name where it is with --node-key")
 	// ErrNotEmpty says that the directory is in the way of a restore.
 	ErrNotEmpty = errors.New("the directory is not empty")
 )
@@ -56,8 +60,9 @@ type Restored struct {
 }
 
 // RestoreDirectory makes the directory at path, which must not exist or be empty, a data directory
-// with what the archive holds. Where it fails it leaves nothing behind, as far as it can.
-func RestoreDirectory(ctx context.Context, path string, archive io.Reader, c clock.Clock) (out Restored, err error) {
+// with what the archive holds. If that is encrypted so is the directory, and key is asked for the node's
+// key. Where it fails it leaves nothing behind, as far as it can.
+func RestoreDirectory(ctx context.Context, path string, archive io.Reader, key Key, c clock.Clock) (out Restored, err error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return out, fmt.Errorf("restore: %w", err)
 	}
@@ -70,7 +75,7 @@ func RestoreDirectory(ctx context.Context, path string, archive io.Reader, c clo
 	if err != nil {
 		return out, fmt.Errorf("restore: %w", err)
 	}
-	if out, err = Restore(ctx, fs, archive, c); err != nil && made {
+	if out, err = Restore(ctx, fs, archive, key, c); err != nil && made {
 		_ = fs.Remove(lockFile) // which leaves it as it was, if it can
 	}
 	err = errors.Join(err, fs.Close())
@@ -97,7 +102,7 @@ func syncParent(path string) error {
 
 // Restore makes fs a data directory. A file that says so is there first and goes last, so that nobody
 // takes a part for the whole.
-func Restore(ctx context.Context, fs vfs.FS, archive io.Reader, c clock.Clock) (out Restored, err error) {
+func Restore(ctx context.Context, fs vfs.FS, archive io.Reader, key Key, c clock.Clock) (out Restored, err error) {
 	lock, err := fs.Lock(lockFile)
 	if errors.Is(err, vfs.ErrLocked) {
 		return out, fmt.Errorf("another process uses the directory (%s is locked): %w", lockFile, err)
@@ -111,7 +116,7 @@ func Restore(ctx context.Context, fs vfs.FS, archive io.Reader, c clock.Clock) (
 	}
 	err = mark(fs)
 	if err == nil {
-		out, err = fill(ctx, fs, archive, c)
+		out, err = fill(ctx, fs, archive, key, c)
 	}
 	if err == nil {
 		// Had this one failed nobody would know what there is.
@@ -148,9 +153,12 @@ func mark(fs vfs.FS) error {
 	return errors.Join(err, f.Sync(), f.Close(), fs.SyncDir("."))
 }
 
+// Key returns the node's key, for an archive that is encrypted. Nil has none.
+type Key func() (secret.Key, error)
+
 // fill restores the archive's objects.
-func fill(ctx context.Context, fs vfs.FS, archive io.Reader, c clock.Clock) (out Restored, err error) {
-	var t target
+func fill(ctx context.Context, fs vfs.FS, archive io.Reader, key Key, c clock.Clock) (out Restored, err error) {
+	t := target{fs: fs, ask: key}
 	if t.blocks, err = dir.Open(fs, blocksPart, c); err != nil {
 		return out, err
 	}
@@ -164,7 +172,7 @@ func fill(ctx context.Context, fs vfs.FS, archive io.Reader, c clock.Clock) (out
 	if t.key == "" {
 		return out, fmt.Errorf("%w: it has no manifest", ErrDamaged)
 	}
-	made, err := shardlog.Restore(ctx, t.blocks, t.key, t.manifest, c.Now())
+	made, err := shardlog.Restore(ctx, t.seal.Bucket(t.blocks, blocksPart), t.key, t.manifest, c.Now())
 	out.Shards, out.Jumped = made.Shards, made.Jumped
 	return out, err
 }
@@ -172,6 +180,10 @@ func fill(ctx context.Context, fs vfs.FS, archive io.Reader, c clock.Clock) (out
 // target is where objects go. The manifest, which would make them count, waits until all are known
 // to be whole.
 type target struct {
+	fs  vfs.FS
+	ask Key
+	// seal is how the objects are encrypted.
+	seal          encryption.Seal
 	blocks, state *dir.Bucket
 	key           string
 	manifest      []byte
@@ -180,12 +192,17 @@ type target struct {
 func (t *target) object(ctx context.Context, e Entry, body io.Reader) (err error) {
 	part, key, _ := strings.Cut(e.Name, "/")
 	switch {
+	case e.Name == encryption.File:
+		return t.encrypted(e, body)
 	case part == blocksPart && shardlog.IsManifest(key):
 		if t.key != "" || e.Size > maxManifest {
 			return fmt.Errorf("%w: a manifest too many or too large", ErrDamaged)
 		}
 		t.key = key
-		t.manifest, err = io.ReadAll(body)
+		t.manifest, err = io.ReadAll(t.seal.Open(blocksPart, key, body))
+		if errors.Is(err, objectstore.ErrCorrupt) {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
 		return err
 	case part == blocksPart:
 		_, err = t.blocks.Put(ctx, key, body)
@@ -200,9 +217,35 @@ func (t *target) object(ctx context.Context, e Entry, body io.Reader) (err error
 	return err
 }
 
+// encrypted takes the entry that says that those behind it are encrypted. So is the directory then.
+func (t *target) encrypted(e Entry, body io.Reader) error {
+	const most = 1 << 10
+	text, err := io.ReadAll(io.LimitReader(body, most))
+	if err != nil {
+		return err
+	}
+	id, err := encryption.Parse(text)
+	if err != nil || e.Size >= most {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if t.ask == nil {
+		return fmt.Errorf("%w: its id is %s", ErrEncrypted, id)
+	}
+	key, err := t.ask()
+	if err != nil {
+		return fmt.Errorf("%w: its id is %s: %w", ErrEncrypted, id, err)
+	}
+	if err := encryption.Match(id, key); err != nil {
+		return err
+	}
+	t.seal = encryption.With(key)
+	return encryption.Mark(t.fs, id)
+}
+
 // undo removes what a restore made: its mark last, when the rest is gone for certain.
 func undo(fs vfs.FS) error {
-	err := errors.Join(remove(fs, blocksPart, true), remove(fs, statePart, true), fs.SyncDir("."))
+	err := errors.Join(remove(fs, blocksPart, true), remove(fs, statePart, true),
+		remove(fs, encryption.File, false), fs.SyncDir("."))
 	if err == nil {
 		err = errors.Join(remove(fs, Mark, false), fs.SyncDir("."))
 	}

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/encryption"
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/objectstore/held"
 	"github.com/headrace/headrace/internal/shardlog"
@@ -26,13 +28,17 @@ type Source struct {
 	Log interface {
 		Cut(ctx context.Context) (shardlog.Cut, error)
 	}
-	// Blocks is the Log's bucket.
+	// Blocks is what lies below the Log's bucket: the same objects, as they are stored.
 	Blocks *held.Bucket
-	// Rows is the coordinator, a journal whose log is in Log and whose snapshots are in State.
+	// Rows is the coordinator, a journal whose log is in Log and whose snapshots are in State, as they are
+	// stored.
 	Rows interface {
 		Hold(ctx context.Context) (newest objectstore.Info, release func(), err error)
 	}
 	State objectstore.Bucket
+	// KeyID is the id of the key that the objects are encrypted under; empty if they are not. They are in
+	// the archive as they are stored.
+	KeyID string
 	Clock clock.Clock
 }
 
@@ -40,6 +46,7 @@ type Source struct {
 // is not newer: the commands between the two are in the cut.
 type Backup struct {
 	taken    time.Time
+	keyID    string
 	cut      shardlog.Cut
 	hold     *held.Hold
 	snapshot objectstore.Info // its Key is empty if there is none yet
@@ -49,7 +56,7 @@ type Backup struct {
 // Begin takes hold of what a backup needs. Everything that was answered before the call is in it. The
 // caller closes the Backup; ctx must stay alive until then.
 func Begin(ctx context.Context, src Source) (_ *Backup, err error) {
-	b := &Backup{taken: src.Clock.Now(), hold: src.Blocks.Hold()}
+	b := &Backup{taken: src.Clock.Now(), keyID: src.KeyID, hold: src.Blocks.Hold()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("begin backup: %w", err), b.Close())
@@ -63,6 +70,9 @@ func Begin(ctx context.Context, src Source) (_ *Backup, err error) {
 	}
 	defer release()
 	if b.snapshot = newest; newest.Key != "" {
+		if b.snapshot, err = src.State.Stat(ctx, newest.Key); err != nil {
+			return nil, err
+		}
 		if b.rows, err = src.State.Get(ctx, newest.Key, 0, -1); err != nil {
 			return nil, err
 		}
@@ -71,8 +81,12 @@ func Begin(ctx context.Context, src Source) (_ *Backup, err error) {
 		return nil, err
 	}
 	var keys []string
-	for _, o := range b.cut.Objects {
+	for i, o := range b.cut.Objects {
 		keys = append(keys, o.Key)
+		// The cut has the sizes that the log knows. Encrypted, an object is longer.
+		if b.cut.Objects[i], err = src.Blocks.Stat(ctx, o.Key); err != nil {
+			return nil, fmt.Errorf("find %s: %w", o.Key, err)
+		}
 	}
 	b.hold.Only(keys)
 	return b, nil
@@ -91,6 +105,9 @@ func (b *Backup) Bytes() int64 {
 func (b *Backup) Write(ctx context.Context, to io.Writer) error {
 	buffered := bufio.NewWriterSize(to, 256<<10)
 	w, err := newWriter(buffered, b.taken)
+	if text := encryption.Text(b.keyID); err == nil && b.keyID != "" {
+		err = w.add(Entry{encryption.File, int64(len(text))}, strings.NewReader(text))
+	}
 	if err == nil && b.rows != nil {
 		err = w.add(Entry{statePart + "/" + b.snapshot.Key, b.snapshot.Size}, until(ctx, b.rows))
 	}

@@ -3,7 +3,7 @@
 // the business of the packages that write them, whose own readers it calls. It never writes, and
 // repairs nothing.
 //
-//	report, err := check.Directory(ctx, dir, func(f check.Finding) { fmt.Println(f) })
+//	report, err := check.Directory(ctx, dir, key, func(f check.Finding) { fmt.Println(f) })
 //
 // Where one thing is damaged, what would only say so again is left out: nobody looks for records in
 // a write-ahead log that cannot be read.
@@ -20,9 +20,11 @@ import (
 	"syscall"
 
 	"github.com/headrace/headrace/internal/backup"
+	"github.com/headrace/headrace/internal/encryption"
 	"github.com/headrace/headrace/internal/lane"
 	lanedisk "github.com/headrace/headrace/internal/lane/disk"
 	"github.com/headrace/headrace/internal/objectstore/dir"
+	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/vfs"
 	"github.com/headrace/headrace/internal/vfs/osfs"
@@ -43,6 +45,8 @@ var (
 	ErrInUse = errors.New("another process uses the data directory")
 	// ErrNoData says that the directory holds nothing that a server keeps.
 	ErrNoData = errors.New("not a data directory")
+	// ErrEncrypted says that the directory is encrypted and that the node's key was not found.
+	ErrEncrypted = errors.New("the data directory is encrypted (" + encryption.File + ") and needs its node key: name where it is with --node-key")
 )
 
 // Finding is one thing that is wrong.
@@ -73,10 +77,13 @@ type Report struct {
 	Shards int
 }
 
-// Directory reads the data directory at path and calls found for everything that is wrong. The error
-// is ErrInUse, ErrNoData, that of ctx, or that of a system that would not let it read. It holds the
+// Key returns the node's key, for a directory that is encrypted.
+type Key func() (secret.Key, error)
+
+// Directory reads the data directory at path and calls found for everything that is wrong. Where it is
+// encrypted, key is asked. The error is ErrInUse, ErrNoData, ErrEncrypted, encryption.ErrOtherKey, that of ctx, or that of a system that would not let it read. It holds the
 // directory's lock meanwhile.
-func Directory(ctx context.Context, path string, found func(Finding)) (report Report, err error) {
+func Directory(ctx context.Context, path string, key Key, found func(Finding)) (report Report, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return Report{}, fmt.Errorf("open data directory: %w", err)
@@ -95,7 +102,7 @@ func Directory(ctx context.Context, path string, found func(Finding)) (report Re
 		return Report{}, fmt.Errorf("check %s: %w", path, err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	c := &checker{fs: readOnly{fs}, found: found, sound: true}
+	c := &checker{fs: readOnly{fs}, key: key, found: found, sound: true}
 	err = c.run(ctx)
 	return c.report, err
 }
@@ -130,9 +137,13 @@ func lockData(fs vfs.FS) (io.Closer, error) {
 
 // checker checks one directory.
 type checker struct {
-	fs     vfs.FS
-	found  func(Finding)
-	report Report
+	fs  vfs.FS
+	key Key
+	// seal is how the directory is encrypted; damaged are the object files of which that was told.
+	seal    encryption.Seal
+	damaged map[string]bool
+	found   func(Finding)
+	report  Report
 	// sound says that nothing was found so far.
 	sound bool
 	// lane is nil if the write-ahead log is damaged.
@@ -147,6 +158,10 @@ func (c *checker) add(file string, offset int64, what string) {
 
 // object takes an error about an object's file, which names the file once more.
 func (c *checker) object(file string, offset int64, err error) {
+	if c.damaged == nil {
+		c.damaged = make(map[string]bool)
+	}
+	c.damaged[file] = true
 	c.add(file, offset, strings.TrimPrefix(err.Error(), fmt.Sprintf("read object file %q: ", file)))
 }
 
@@ -155,6 +170,9 @@ func (c *checker) run(ctx context.Context) (err error) {
 		c.add(backup.Mark, 0, err.Error())
 		return nil
 	} else if err != nil {
+		return err
+	}
+	if ok, err := c.openSeal(); !ok || err != nil {
 		return err
 	}
 	if err := c.openLane(ctx); err != nil {
@@ -171,11 +189,15 @@ func (c *checker) run(ctx context.Context) (err error) {
 		return err
 	}
 	c.report.Objects = c.blocks.Objects() + snapshots.Objects()
-	cfg := shardlog.CheckConfig{Bucket: c.blocks, Journal: coordinatorShard, Found: c.place}
+	if err := errors.Join(c.sealed(ctx, c.blocks, blocks), c.sealed(ctx, snapshots, state)); err != nil {
+		return err
+	}
+	opened := c.seal.Bucket(c.blocks, blocks)
+	cfg := shardlog.CheckConfig{Bucket: opened, Journal: coordinatorShard, Found: c.place}
 	if c.lane != nil {
-		cfg.Lane, cfg.Held = c.lane, c.lane.Found().Bounds
+		cfg.Lane, cfg.Held = c.groups(), c.lane.Found().Bounds
 		if c.report.Segments == 0 { // a restored directory has none before it is first used
-			first, err := shardlog.Origin(ctx, c.blocks)
+			first, err := shardlog.Origin(ctx, opened)
 			if err != nil {
 				return err
 			}
@@ -184,6 +206,9 @@ func (c *checker) run(ctx context.Context) (err error) {
 		}
 	}
 	logs, err := shardlog.Check(ctx, cfg)
+	if errors.Is(err, errTold) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -232,10 +257,10 @@ func (c *checker) addLane(err error) {
 func (c *checker) place(f shardlog.Finding) {
 	switch {
 	case f.Object != "":
-		file, offset := c.blocks.Place(f.Object, f.Offset)
+		file, offset := c.blocks.Place(f.Object, c.seal.ObjectOffset(f.Offset))
 		c.add(file, offset, f.What)
 	case f.Group != 0:
-		file, offset, ok := c.lane.Place(lane.Position(f.Group), f.Offset)
+		file, offset, ok := c.lane.Place(lane.Position(f.Group), c.seal.GroupOffset(f.Offset))
 		if !ok {
 			file = walDir
 		}

@@ -185,7 +185,7 @@ func check(t testing.TB, path string) ([]Finding, Report) {
 	t.Helper()
 	before := contents(t, path)
 	var found []Finding
-	report, err := Directory(t.Context(), path, func(f Finding) { found = append(found, f) })
+	report, err := Directory(t.Context(), path, nil, func(f Finding) { found = append(found, f) })
 	if err != nil {
 		t.Fatalf("Directory() = %v", err)
 	}
@@ -262,7 +262,7 @@ func TestYoung(t *testing.T) {
 func TestNotADataDirectory(t *testing.T) {
 	f := func(path string, want error) {
 		t.Helper()
-		_, err := Directory(t.Context(), path, func(f Finding) { t.Error(f) })
+		_, err := Directory(t.Context(), path, nil, func(f Finding) { t.Error(f) })
 		if !errors.Is(err, want) {
 			t.Errorf("Directory(%s) = %v, want %v", path, err, want)
 		}
@@ -288,7 +288,7 @@ func TestNotADataDirectory(t *testing.T) {
 	wantSound(t, path)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Directory(ctx, path, func(Finding) {}); !errors.Is(err, context.Canceled) {
+	if _, err := Directory(ctx, path, nil, func(Finding) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Directory() with its context done = %v", err)
 	}
 }
@@ -555,7 +555,7 @@ func TestRestored(t *testing.T) {
 	}
 	r.stop()
 	disk := memfs.New()
-	if _, err := backup.Restore(t.Context(), disk, bytes.NewReader(archive.Bytes()), clock.System{}); err != nil {
+	if _, err := backup.Restore(t.Context(), disk, bytes.NewReader(archive.Bytes()), nil, clock.System{}); err != nil {
 		t.Fatal(err)
 	}
 	sound := func() {

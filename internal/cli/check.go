@@ -7,6 +7,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/headrace/headrace/internal/check"
+	"github.com/headrace/headrace/internal/encryption"
+	"github.com/headrace/headrace/internal/secret"
+	"github.com/headrace/headrace/internal/server"
 )
 
 // checkReport is what check prints as JSON.
@@ -30,27 +33,35 @@ each finding: the file below the directory, the offset in it in bytes, and what 
 Every checksum is compared, every record of every block file is decoded, and the log, the
 block files and the snapshots are compared with each other as a starting server would.
 
+An encrypted directory takes its node key: the file node.key in it, or where --node-key says.
+
 Nothing is changed or repaired. What a crash or a power cut leaves behind is no damage. No
 server may use the directory meanwhile.
 
 The exit code is 0 if the directory is sound, 1 if it is damaged or could not be read to the
-end, and 2 if it is in use or no data directory.`,
+end, and 2 if it is in use or no data directory, or if its node key is missing.`,
 		Example: `  headrace check /var/lib/headrace
+  headrace check /var/lib/headrace --node-key /etc/headrace/node.key
   headrace check ./headrace-data -o json`,
 		Args: arguments("DIR"),
 	}
+	load := a.configFlags(cmd, "node-key")
 	out.flag(cmd, formatTable, formatJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		loaded, err := load()
+		if err != nil {
+			return err
+		}
 		report := checkReport{Findings: []check.Finding{}}
-		var err error
-		report.Read, err = check.Directory(cmd.Context(), args[0], func(f check.Finding) {
+		key := func() (secret.Key, error) { return server.ReadNodeKey(loaded.NodeKey, args[0]) }
+		report.Read, err = check.Directory(cmd.Context(), args[0], key, func(f check.Finding) {
 			if out.format == formatTable {
 				fmt.Fprintln(a.Out, f)
 			}
 			report.Findings = append(report.Findings, f)
 		})
 		switch {
-		case errors.Is(err, check.ErrInUse), errors.Is(err, check.ErrNoData):
+		case errors.Is(err, check.ErrInUse), errors.Is(err, check.ErrNoData), errors.Is(err, check.ErrEncrypted), errors.Is(err, encryption.ErrOtherKey):
 			return usagef(cmd, "%w", err)
 		case err != nil:
 			return err

@@ -11,6 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/headrace/headrace/internal/backup"
+	"github.com/headrace/headrace/internal/encryption"
+	"github.com/headrace/headrace/internal/secret"
+	"github.com/headrace/headrace/internal/server"
 )
 
 // restoreReport is what restore prints as JSON.
@@ -22,6 +25,9 @@ type restoreReport struct {
 	// ShardLogs are all, Jumped those that go on above every sequence number given before.
 	ShardLogs, Jumped int
 }
+
+// errNodeKey says that nobody said where the node's key is.
+var errNodeKey = errors.New("no key is named")
 
 // restore is the command that makes a data directory of a backup.
 func (a *App) restore() *cobra.Command {
@@ -35,7 +41,8 @@ made is removed if anything fails, and no server starts on a directory that was 
 part.
 
 The node's key is not in a backup. Put it back as DIR/node.key before the server starts, or
-say where it is with --node-key.
+say where it is with --node-key. A backup of an encrypted server is encrypted under that key:
+restoring it takes the key, too, and makes an encrypted directory.
 
 Shards that were open go on at sequence numbers above every one that any shard had until now.
 So a consumer whose checkpoint is later than the backup goes on with the next record that is
@@ -43,13 +50,14 @@ put. What was put after the backup is lost. The clock of this machine must be ri
 restore counts on being later than the first.
 
 The exit code is 0 if the directory is restored, 1 if not, 2 if the command was called wrongly:
-FILE is no backup, or DIR is not empty. Progress goes to stderr.`,
+FILE is no backup, its node key is missing, or DIR is not empty. Progress goes to stderr.`,
 		Example: `  headrace restore /mnt/backup/headrace.tar --data /var/lib/headrace
   zstd -d < headrace.tar.zst | headrace restore - --data ./restored
+  headrace restore encrypted.tar --data ./restored --node-key /etc/headrace/node.key
   headrace check ./restored`,
 		Args: arguments("FILE"),
 	}
-	load := a.configFlags(cmd, "data")
+	load := a.configFlags(cmd, "data", "node-key")
 	out.flag(cmd, formatTable, formatJSON)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		loaded, err := load()
@@ -59,8 +67,8 @@ FILE is no backup, or DIR is not empty. Progress goes to stderr.`,
 		if loaded.Data == "" {
 			return usagef(cmd, "no data directory: give --data DIR")
 		}
-		err = a.restoreFrom(cmd.Context(), out, args[0], loaded.Data)
-		for _, wrong := range []error{os.ErrNotExist, backup.ErrNotBackup, backup.ErrVersion, backup.ErrNotEmpty, backup.ErrUnfinished} {
+		err = a.restoreFrom(cmd.Context(), out, args[0], loaded.Data, loaded.NodeKey)
+		for _, wrong := range []error{os.ErrNotExist, backup.ErrNotBackup, backup.ErrVersion, backup.ErrNotEmpty, backup.ErrUnfinished, backup.ErrEncrypted, encryption.ErrOtherKey} {
 			if errors.Is(err, wrong) {
 				return usagef(cmd, "%w", err)
 			}
@@ -71,7 +79,7 @@ FILE is no backup, or DIR is not empty. Progress goes to stderr.`,
 }
 
 // restoreFrom restores a file, or stdin, and reports it.
-func (a *App) restoreFrom(ctx context.Context, out *output, file, data string) error {
+func (a *App) restoreFrom(ctx context.Context, out *output, file, data, nodeKey string) error {
 	from := &moved{from: a.In, to: a.Err}
 	if file != "-" {
 		f, err := os.Open(file)
@@ -84,7 +92,13 @@ func (a *App) restoreFrom(ctx context.Context, out *output, file, data string) e
 			from.size = info.Size()
 		}
 	}
-	restored, err := backup.RestoreDirectory(ctx, data, from, a.Clock)
+	key := func() (secret.Key, error) {
+		if nodeKey == "" {
+			return secret.Key{}, errNodeKey // DIR/node.key cannot be there yet
+		}
+		return server.ReadNodeKey(nodeKey, data)
+	}
+	restored, err := backup.RestoreDirectory(ctx, data, from, key, a.Clock)
 	switch {
 	case ctx.Err() != nil:
 		return failed("restore to "+data, ctx.Err())

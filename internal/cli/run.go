@@ -33,6 +33,7 @@ func run(ctx context.Context, s Service) error {
 		Origins:         c.Controls.Origins.Items(),
 		MetricsFrom:     c.Metrics.From.Or(s.Profile.metricsFrom()),
 		Data:            c.Data,
+		Encrypt:         c.Encrypt,
 		Ring:            server.Ring{Segments: ringSegments, SegmentBytes: c.WALBytes(s.Profile.WAL) / ringSegments &^ (4<<10 - 1)},
 		MemoryBytes:     memory,
 		Disk:            server.DiskLimits{StreamBytes: c.Limits.StreamBytes, LowWater: c.Limits.LowWater},

@@ -30,9 +30,14 @@ the node's key, which is made with it: the file node.key in the data directory, 
 --node-key says. Keep it apart from backups of the directory, and do not lose it: without it
 the server does not start. Whoever has lost the root key gets another one with --new-root-key.
 
+--encrypt encrypts everything that a new data directory keeps under the node's key. A directory
+stays as it was made. Keep the key out of it with --node-key: whoever loses the key of an
+encrypted directory has lost the data.
+
 The first SIGINT or SIGTERM stops listening and lets requests in flight finish; a second
 one ends the program at once. Logs go to stderr.`,
 		Example: `  headrace serve --data /var/lib/headrace
+  headrace serve --data /var/lib/headrace --encrypt --node-key /etc/headrace/node.key
   headrace serve --data ./data --config headrace.yaml --wal-size 8GiB
   headrace serve --data ./data --tls-cert tls.crt --tls-key tls.key`,
 		Args: arguments(),

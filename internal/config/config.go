@@ -45,6 +45,8 @@ type Config struct {
 	// NodeKey names the node's key: a file, or env: and the name of a variable; "" is the file node.key
 	// in the data directory. It never holds the key itself.
 	NodeKey string
+	// Encrypt makes a new data directory one that is encrypted under the node's key.
+	Encrypt bool
 	// DrainTimeout is how long requests in flight may go on once a stop was asked for.
 	DrainTimeout time.Duration
 	// Limits bound what callers can create and send.

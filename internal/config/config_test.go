@@ -181,6 +181,7 @@ transition-delay: 0s # default
 account: "000000000000" # default
 region: us-east-1 # default
 node-key: "" # default
+encrypt: false # default
 drain-timeout: 10s # default
 limits:
   streams: 7 # environment variable HEADRACE_LIMITS_STREAMS

@@ -91,6 +91,7 @@ func settings(c *Config) []setting {
 		{"account", "text", "account of callers whose access key is not a 12-digit account id", (*textValue)(&c.Account)},
 		{"region", "text", "region named by connection hints", (*textValue)(&c.Region)},
 		{"node-key", "file", "the node's key, made if it does not exist; or env:NAME", (*textValue)(&c.NodeKey)},
+		{"encrypt", "bool", "encrypt a new data directory under the node's key; one that exists stays as it is", (*boolValue)(&c.Encrypt)},
 		{"drain-timeout", "duration", "how long requests in flight may go on after a stop was asked for", (*durationValue)(&c.DrainTimeout)},
 		{"limits.streams", "count", "most streams an account may have in a region", (*countValue)(&c.Limits.Streams)},
 		{"limits.shards", "count", "most open shards an account may have in a region", (*countValue)(&c.Limits.Shards)},

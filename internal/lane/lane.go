@@ -40,6 +40,8 @@ var (
 	ErrTrimmed = errors.New("lane: position is trimmed")
 	// ErrClosed says that the lane has been closed.
 	ErrClosed = errors.New("lane: closed")
+	// ErrCorrupt says that what a lane holds is not what was appended; the error around it says where.
+	ErrCorrupt = errors.New("lane: corrupt")
 )
 
 // Lane is a log of groups with one writer at a time. Append is called by one goroutine; the other

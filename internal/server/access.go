@@ -48,7 +48,27 @@ const envKey = "env:"
 // nodeKey returns the node's key, and makes it if this installation has none yet. While there are
 // secrets that only one key opens, no other is made.
 func nodeKey(ctx context.Context, cfg Config, rows coordinator.Coordinator) (secret.Key, error) {
-	name := cfg.Access.NodeKey
+	if cfg.Access.NodeKey == "" && cfg.Data == "" {
+		return secret.NewKey(), nil
+	}
+	key, err := ReadNodeKey(cfg.Access.NodeKey, cfg.Data)
+	if !errors.Is(err, os.ErrNotExist) {
+		return key, err
+	}
+	needed, err := keyring.Used(ctx, rows)
+	if err != nil {
+		return secret.Key{}, fmt.Errorf("make node key: %w", err)
+	}
+	if needed {
+		path, err := nodeKeyPath(cfg.Access.NodeKey, cfg.Data)
+		return secret.Key{}, errors.Join(fmt.Errorf("the node key %s is missing, and there are secrets that only it opens: bring it back, or name where it is with --node-key", path), err)
+	}
+	return makeNodeKey(cfg)
+}
+
+// ReadNodeKey returns the node's key that name names, as Access.NodeKey does, of the data directory data.
+// The error is os.ErrNotExist if there is no such file, and says which.
+func ReadNodeKey(name, data string) (secret.Key, error) {
 	if variable, ok := strings.CutPrefix(name, envKey); ok {
 		key, err := secret.ParseKey(os.Getenv(variable))
 		if err != nil {
@@ -56,20 +76,11 @@ func nodeKey(ctx context.Context, cfg Config, rows coordinator.Coordinator) (sec
 		}
 		return key, nil
 	}
-	if name == "" {
-		if cfg.Data == "" {
-			return secret.NewKey(), nil
-		}
-		name = filepath.Join(cfg.Data, nodeKeyFile)
-	}
-	path, err := filepath.Abs(name)
+	path, err := nodeKeyPath(name, data)
 	if err != nil {
-		return secret.Key{}, fmt.Errorf("find node key: %w", err)
+		return secret.Key{}, err
 	}
 	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return makeNodeKey(ctx, path, rows)
-	}
 	if err != nil {
 		return secret.Key{}, fmt.Errorf("read node key: %w", err)
 	}
@@ -80,13 +91,23 @@ func nodeKey(ctx context.Context, cfg Config, rows coordinator.Coordinator) (sec
 	return key, nil
 }
 
-func makeNodeKey(ctx context.Context, path string, rows coordinator.Coordinator) (secret.Key, error) {
-	needed, err := keyring.Used(ctx, rows)
-	if err != nil {
-		return secret.Key{}, fmt.Errorf("make node key: %w", err)
+// nodeKeyPath returns the file that holds the node's key.
+func nodeKeyPath(name, data string) (string, error) {
+	if name == "" {
+		name = filepath.Join(data, nodeKeyFile)
 	}
-	if needed {
-		return secret.Key{}, fmt.Errorf("the node key %s is missing, and there are secrets that only it opens: bring it back, or name where it is with --node-key", path)
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return "", fmt.Errorf("find node key: %w", err)
+	}
+	return path, nil
+}
+
+// makeNodeKey makes the file that the configuration names.
+func makeNodeKey(cfg Config) (secret.Key, error) {
+	path, err := nodeKeyPath(cfg.Access.NodeKey, cfg.Data)
+	if err != nil {
+		return secret.Key{}, err
 	}
 	fs, err := osfs.Open(filepath.Dir(path))
 	if err != nil {

@@ -128,7 +128,7 @@ func TestBackupAndRestore(t *testing.T) {
 		}
 		defer from.Close()
 		data := filepath.Join(dir, "restored")
-		if _, err := backup.RestoreDirectory(t.Context(), data, from, clock.System{}); err != nil {
+		if _, err := backup.RestoreDirectory(t.Context(), data, from, nil, clock.System{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := copyFile(filepath.Join(dir, "data", nodeKeyFile), filepath.Join(data, nodeKeyFile)); err != nil { // no backup has it

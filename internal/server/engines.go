@@ -12,6 +12,7 @@ import (
 	"github.com/headrace/headrace/internal/coordinator"
 	coordinatordisk "github.com/headrace/headrace/internal/coordinator/disk"
 	coordinatormem "github.com/headrace/headrace/internal/coordinator/mem"
+	"github.com/headrace/headrace/internal/encryption"
 	"github.com/headrace/headrace/internal/journal"
 	lanedisk "github.com/headrace/headrace/internal/lane/disk"
 	lanemem "github.com/headrace/headrace/internal/lane/mem"
@@ -45,6 +46,9 @@ const (
 // engine's failure after that is given to fail.
 func openEngines(ctx context.Context, cfg Config, sys *system, now clock.Clock, memory int64, fail context.CancelCauseFunc) (engines, error) {
 	log := logConfig(cfg, sys, now, memory, fail)
+	if cfg.Data == "" && cfg.Encrypt {
+		return engines{}, errors.New("there is nothing to encrypt in memory: give a data directory")
+	}
 	if cfg.Data == "" {
 		return openMemory(ctx, sys, log)
 	}
@@ -52,7 +56,11 @@ func openEngines(ctx context.Context, cfg Config, sys *system, now clock.Clock, 
 	if err != nil {
 		return engines{}, err
 	}
-	return openDisk(ctx, cfg, sys, fs, log, fail)
+	seal, err := openSeal(cfg, fs)
+	if err != nil {
+		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
+	}
+	return openDisk(ctx, cfg, sys, fs, seal, log, fail)
 }
 
 // logConfig is how the shards' logs are kept, but for where.
@@ -80,7 +88,7 @@ func openMemory(ctx context.Context, sys *system, cfg shardlog.Config) (engines,
 }
 
 // openDisk opens the engines that keep their files in fs.
-func openDisk(ctx context.Context, cfg Config, sys *system, fs vfs.FS, log shardlog.Config, fail context.CancelCauseFunc) (engines, error) {
+func openDisk(ctx context.Context, cfg Config, sys *system, fs vfs.FS, seal encryption.Seal, log shardlog.Config, fail context.CancelCauseFunc) (engines, error) {
 	sys.data = fs
 	blocks, err := dir.Open(fs, blocksDir, log.Clock)
 	if err != nil {
@@ -92,13 +100,14 @@ func openDisk(ctx context.Context, cfg Config, sys *system, fs vfs.FS, log shard
 		kept.Short(v.State != space.Ample) // a backup is not what puts are throttled for
 		changed(v)
 	}
-	first, err := shardlog.Origin(ctx, kept)
+	// What is held for a backup is what lies in the directory: it stays encrypted in the archive.
+	opened := seal.Bucket(kept, blocksDir)
+	first, err := shardlog.Origin(ctx, opened)
 	if err != nil {
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
 	}
-	ring := cfg.Ring
-	lane, err := lanedisk.Open(ctx, fs, lanedisk.Config{
-		Segments: ring.Segments, SegmentBytes: ring.SegmentBytes, Ready: 2, First: first,
+	ring, err := lanedisk.Open(ctx, fs, lanedisk.Config{
+		Segments: cfg.Ring.Segments, SegmentBytes: cfg.Ring.SegmentBytes, Ready: 2, First: first,
 		Events: lanedisk.Events{Grown: func(file string, err error) {
 			if err != nil {
 				cfg.Logger.Error("the write-ahead log stays smaller than configured", "error", err)
@@ -108,9 +117,13 @@ func openDisk(ctx context.Context, cfg Config, sys *system, fs vfs.FS, log shard
 	if err != nil {
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
 	}
-	sys.onClose(lane.Close)
-	log.Bucket = kept
-	log.Lane, log.LaneBytes, log.LaneRoom = lane, lane.Capacity(), lane.Room
+	sys.onClose(ring.Close)
+	log.Bucket = opened
+	var stored func(int) int
+	if log.Lane, stored, err = seal.Lane(ctx, ring); err != nil {
+		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
+	}
+	log.LaneBytes, log.LaneRoom = ring.Capacity(), func(n int) int64 { return ring.Room(stored(n)) }
 	log.Disk = func() (space.Disk, error) {
 		s, err := fs.Space()
 		return space.Disk{Free: s.Free, Total: s.Total}, err
@@ -126,7 +139,7 @@ func openDisk(ctx context.Context, cfg Config, sys *system, fs vfs.FS, log shard
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
 	}
 	rows, err := coordinatordisk.Open(ctx, coordinatordisk.Config{
-		Log: store, Registry: store, Bucket: snapshots, Shard: coordinatorShard,
+		Log: store, Registry: store, Bucket: seal.Bucket(snapshots, snapshotDir), Shard: coordinatorShard,
 		Events: journal.Events{
 			Failed: func(err error) { fail(fmt.Errorf("coordinator failed: %w", err)) },
 			SnapshotFailed: func(err error) {
@@ -139,7 +152,7 @@ func openDisk(ctx context.Context, cfg Config, sys *system, fs vfs.FS, log shard
 	}
 	sys.onClose(rows.Close)
 	return engines{log: store, rows: rows, backup: &backup.Source{
-		Log: store, Blocks: kept, Rows: rows, State: snapshots, Clock: log.Clock,
+		Log: store, Blocks: kept, Rows: rows, State: snapshots, KeyID: seal.KeyID(), Clock: log.Clock,
 	}}, nil
 }
 

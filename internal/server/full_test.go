@@ -20,6 +20,7 @@ import (
 	"github.com/headrace/headrace/internal/backup"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/config"
+	"github.com/headrace/headrace/internal/encryption"
 	"github.com/headrace/headrace/internal/metrics"
 	"github.com/headrace/headrace/internal/objectstore/held"
 	"github.com/headrace/headrace/internal/record"
@@ -101,7 +102,7 @@ func (h *house) boot() {
 		h.t.Fatal(err)
 	}
 	now := clock.System{}
-	engines, err := openDisk(ctx, cfg, h.sys, errfs.New(h.fs, h.script), logConfig(cfg, h.sys, now, h.memory, fail), fail)
+	engines, err := openDisk(ctx, cfg, h.sys, errfs.New(h.fs, h.script), encryption.Seal{}, logConfig(cfg, h.sys, now, h.memory, fail), fail)
 	if err != nil {
 		h.t.Fatalf("open: %v", err)
 	}

@@ -44,6 +44,9 @@ type Config struct {
 	MetricsFrom config.Peers
 	// Data is the directory that everything is kept in; empty keeps it in memory.
 	Data string
+	// Encrypt makes a new data directory one in which everything is encrypted under the node's key. One
+	// that exists stays as it was made: it is ErrEncrypted or ErrNotEncrypted if that is not this.
+	Encrypt bool
 	// Ring is the write-ahead log of a data directory.
 	Ring Ring
 	// MemoryBytes is the memory budget: stored records plus requests in flight.

@@ -52,9 +52,9 @@ const (
 // file and the offset.
 var ErrVersion = errors.New("lane: file is of a newer version")
 
-// ErrCorrupt says that a file holds something other than what was written. The error, a
+// ErrCorrupt is the contract's: a file holds something other than what was written. The error, a
 // *CorruptError, names the file and the offset.
-var ErrCorrupt = errors.New("lane: corrupt")
+var ErrCorrupt = lane.ErrCorrupt
 
 // CorruptError is ErrCorrupt with the place. Nothing was changed on the disk.
 type CorruptError struct {
