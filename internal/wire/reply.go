@@ -127,12 +127,15 @@ func (x *exchange) sendEncoded(status int) {
 	x.h.budget.charge(held) // before the request's share goes back, which may admit another
 	defer x.h.budget.release(held)
 	x.releaseBody()
-	x.send(status, x.content, buf)
-	x.h.buffers.put(buf)
+	if x.send(status, x.content, buf) {
+		x.h.buffers.put(buf)
+	}
 }
 
-// send writes the response.
-func (x *exchange) send(status int, content Formats, body []byte) {
+// send writes the response. It reports whether all of it was written: net/http's HTTP/2 server returns
+// from a write to a stream that broke while it may still read what it was given, so a body of which
+// that cannot be said is never to be used again.
+func (x *exchange) send(status int, content Formats, body []byte) bool {
 	h := x.w.Header()
 	if content == 0 {
 		h["Content-Type"] = nil // AWS sends none, and net/http must not guess one
@@ -151,10 +154,11 @@ func (x *exchange) send(status int, content Formats, body []byte) {
 		part := body[:min(len(body), 4*minRate)]
 		x.allow(whole)
 		if _, err := x.w.Write(part); err != nil {
-			return // the client is gone: nobody to tell
+			return false // the client is gone: nobody to tell
 		}
 		body = body[len(part):]
 	}
+	return true
 }
 
 // allow gives the client WriteTimeout to take the next part of the response, so that one that stalls
