@@ -18,6 +18,7 @@ import (
 	"github.com/headrace/headrace/internal/backup"
 	"github.com/headrace/headrace/internal/clock"
 	coordinatordisk "github.com/headrace/headrace/internal/coordinator/disk"
+	"github.com/headrace/headrace/internal/encryption"
 	"github.com/headrace/headrace/internal/lane"
 	lanedisk "github.com/headrace/headrace/internal/lane/disk"
 	"github.com/headrace/headrace/internal/objectstore/dir"
@@ -58,6 +59,12 @@ func start(t testing.TB, path string) *run {
 
 func startOn(t testing.TB, disk vfs.FS) *run {
 	t.Helper()
+	return startSealed(t, disk, encryption.Seal{})
+}
+
+// startSealed is startOn for a directory that is encrypted as seal says.
+func startSealed(t testing.TB, disk vfs.FS, seal encryption.Seal) *run {
+	t.Helper()
 	ctx := t.Context()
 	r := &run{t: t, fs: disk}
 	lock, err := r.fs.Lock(lockFile)
@@ -69,18 +76,21 @@ func startOn(t testing.TB, disk vfs.FS) *run {
 	must()
 	stored, err := dir.Open(r.fs, blocks, clock.System{})
 	must()
-	bucket := heldbucket.New(stored)
+	bucket := heldbucket.New(seal.Bucket(stored, blocks))
 	first, err := shardlog.Origin(ctx, bucket)
 	must()
 	r.lane, err = lanedisk.Open(ctx, r.fs, lanedisk.Config{Segments: segments, SegmentBytes: segmentBytes, First: first})
 	must()
+	groups, _, err := seal.Lane(ctx, r.lane)
+	must()
 	r.log, err = shardlog.Open(ctx, shardlog.Config{
-		Lane: r.lane, LaneBytes: segments * segmentBytes, Bucket: bucket, Clock: clock.System{},
+		Lane: groups, LaneBytes: segments * segmentBytes, Bucket: bucket, Clock: clock.System{},
 		Memory: 16 << 20, FlushBytes: 100 << 10, FlushAge: time.Hour,
 	})
 	must()
-	snapshots, err := dir.Open(r.fs, state, clock.System{})
+	kept, err := dir.Open(r.fs, state, clock.System{})
 	must()
+	snapshots := seal.Bucket(kept, state)
 	r.rows, err = coordinatordisk.Open(ctx, coordinatordisk.Config{
 		Log: r.log, Registry: r.log, Bucket: snapshots, Shard: coordinatorShard, SnapshotBytes: 4 << 10,
 	})

@@ -21,7 +21,7 @@ func (c *checker) coordinator(ctx context.Context, snapshots *dir.Checked, logs 
 		held.bounds = shardlog.Bounds{First: 1, Next: 1}
 	}
 	rows, err := coordinatordisk.Open(ctx, coordinatordisk.Config{
-		Log: held, Registry: held, Bucket: snapshots, Shard: coordinatorShard,
+		Log: held, Registry: held, Bucket: c.seal.Bucket(snapshots, state), Shard: coordinatorShard,
 	})
 	if err == nil {
 		return rows.Close()
