@@ -53,7 +53,7 @@ func (s *Streams) CreateStream(ctx context.Context, sc Scope, in CreateInput) er
 	if _, _, err := s.find(sc, Ref{Name: in.Name}); err == nil {
 		return alreadyExists(sc, in.Name)
 	}
-	more := usage{streams: 1, open: row.Shards, held: row.Shards}
+	more := usage{streams: 1, creating: 1, open: row.Shards, held: row.Shards}
 	if row.Mode == OnDemand {
 		more.onDemand = 1
 	}

@@ -129,6 +129,9 @@ func (s *Streams) GetShardIterator(ctx context.Context, sc Scope, ref Ref, in It
 	if sh == nil || v.row.Status == Deleting {
 		return "", shardNotFound(sc, e.name, number)
 	}
+	if s.cfg.Limits && !sh.budget.Iterator(s.now()) {
+		return "", sh.refusal(e)
+	}
 	it := iterator{stream: e.id, shard: number, name: e.name}
 	if it.next, _, err = s.position(ctx, sc, e.name, sh, in); err != nil {
 		return "", err
@@ -247,6 +250,7 @@ func (r *Records) Release() { r.Page.Release() }
 
 // GetRecords returns the records at an iterator, at most limit of them (0 means 10,000, which is
 // also the most) and at most 10 MiB. It never waits. arn, if not empty, must be the stream's.
+// A shard that gives nothing now comes back without a page, and is not released, with the error.
 func (s *Streams) GetRecords(ctx context.Context, sc Scope, arn, text string, limit int) (*Records, error) {
 	it, err := s.openIterator(sc, text)
 	if err != nil {
@@ -272,6 +276,9 @@ func (s *Streams) GetRecords(ctx context.Context, sc Scope, arn, text string, li
 	if limit <= 0 || limit > maxRecords {
 		limit = maxRecords
 	}
+	if s.cfg.Limits && !sh.budget.Read(s.now()) {
+		return &Records{Stream: e.name, shard: sh}, sh.refusal(e)
+	}
 	page, err := s.cfg.Log.Read(ctx, sh.log(), it.next, shardlog.Limit{Records: limit, Bytes: maxBytes})
 	switch {
 	case errors.Is(err, shardlog.ErrNotFound):
@@ -279,6 +286,7 @@ func (s *Streams) GetRecords(ctx context.Context, sc Scope, arn, text string, li
 	case err != nil:
 		return nil, fmt.Errorf("read %s of stream %s: %w", sh.id, e.name, err)
 	}
+	s.sent(sh, page)
 	r := &Records{Page: page, Stream: e.name, shard: sh}
 	it.next = max(it.next, page.Next)
 	if it.next < page.Bounds.Next {

@@ -10,6 +10,7 @@ import (
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/stream/hot"
+	"github.com/headrace/headrace/internal/stream/keyspace"
 )
 
 // maxPut is how many bytes of data and partition keys one PutAll may carry.
@@ -25,7 +26,7 @@ type PutResult struct {
 	ShardID string
 	// Sequence is the record's sequence number; it means nothing if Err is set.
 	Sequence record.SequenceNumber
-	// Err says why the record was not written: Throughput or Internal. Records of one shard share it.
+	// Err says why the record was not written: Throughput or Internal. Records of one shard may share it.
 	Err *Error
 }
 
@@ -40,6 +41,7 @@ type putScratch struct {
 	order   []int32        // todo, grouped by shard
 	entries []record.Entry // the records in that order
 	batches []shardlog.Batch
+	refused []bool // of a batch, which entries its shard does not take now
 }
 
 // grow returns s with room for n elements and length n.
@@ -74,8 +76,8 @@ func (s *Streams) Put(ctx context.Context, sc Scope, ref Ref, rec record.Entry, 
 }
 
 // PutAll writes records, at most 500, and appends one result a record to out, in the same order.
-// Records of one shard are written in request order, all or none; a shard that refuses them leaves
-// the others alone. An error means that nothing was written, or that the outcome is unknown
+// Records of one shard are written in request order, all or none, but for those that are more than the shard
+// takes where AWS's limits hold; a shard that refuses them leaves the others alone. An error means that nothing was written, or that the outcome is unknown
 // because ctx was done or storage failed. Nothing of the records is kept. It does not allocate for
 // each record.
 func (s *Streams) PutAll(ctx context.Context, sc Scope, ref Ref, recs []record.Entry, out []PutResult) ([]PutResult, error) {
@@ -247,6 +249,13 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 		ps.route(v, recs)
 	}
 	ps.group(v, recs)
+	if s.cfg.Limits {
+		s.admit(e, v, ps, out)
+		if len(ps.batches) == 0 {
+			ps.todo = ps.todo[:0]
+			return nil
+		}
+	}
 	results, err := s.cfg.Log.Append(ctx, ps.batches)
 	if err != nil {
 		return fmt.Errorf("put to stream %s: %w", e.name, err)
@@ -273,6 +282,9 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 			continue
 		}
 		s.hot.Count(hot.Shard{Stream: e.id, Number: sh.number}, r.ArrivalTime, ps.batches[b].Entries)
+		if sh.budget != nil {
+			sh.budget.took(ps.batches[b].Entries)
+		}
 		seq := sh.sequence(r.First, r.ArrivalTime)
 		for _, i := range members {
 			out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Sequence: seq}
@@ -291,7 +303,7 @@ func (ps *putScratch) route(v *view, recs []record.Entry) {
 		if !recs[i].HasExplicitHashKey {
 			h = record.HashKeyOf(recs[i].PartitionKey)
 		}
-		ps.target[k] = int32(route(v.starts, h))
+		ps.target[k] = int32(keyspace.Route(v.starts, h))
 	}
 }
 

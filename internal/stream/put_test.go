@@ -13,6 +13,7 @@ import (
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/keyspace"
 )
 
 func TestPutRefuses(t *testing.T) {
@@ -139,7 +140,7 @@ func TestPutFailures(t *testing.T) {
 	w.restart()
 	var recs []record.Entry
 	for i := range 6 {
-		recs = append(recs, explicit(uniformStart(i%3, 3), "x"))
+		recs = append(recs, explicit(keyspace.UniformStart(i%3, 3), "x"))
 	}
 	out, err := w.PutAll(t.Context(), home, ref, recs, nil)
 	w.must(err)
@@ -172,7 +173,7 @@ func TestPutOrderAcrossMerge(t *testing.T) {
 	var recs []record.Entry
 	var want []string
 	for i := range 6 {
-		recs = append(recs, explicit(uniformStart(i%2, 2), fmt.Sprint(i)))
+		recs = append(recs, explicit(keyspace.UniformStart(i%2, 2), fmt.Sprint(i)))
 		want = append(want, fmt.Sprint(i))
 	}
 	out, err := w.PutAll(t.Context(), home, ref, recs, nil)

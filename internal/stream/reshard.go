@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/stream/keyspace"
 )
 
 // maxShards is the most open shards a stream may have.
@@ -35,7 +36,7 @@ func (s *Streams) SplitShard(ctx context.Context, sc Scope, ref Ref, shardID, ne
 		if limited != nil {
 			return limited
 		}
-		row.plan(splitOp(sh, at, row.NextShard))
+		row.plan(keyspace.Split(sh.place(), at, row.NextShard))
 		return nil
 	})
 }
@@ -68,7 +69,7 @@ func (s *Streams) MergeShards(ctx context.Context, sc Scope, ref Ref, shardID, a
 		if limited != nil {
 			return limited
 		}
-		row.plan(mergeOp(a, b, row.NextShard))
+		row.plan(keyspace.Merge(a.place(), b.place(), row.NextShard))
 		return nil
 	})
 }
@@ -158,6 +159,9 @@ func (s *Streams) UpdateShardCount(ctx context.Context, sc Scope, ref Ref, targe
 		}
 		if limited != nil {
 			return limited
+		}
+		if err := s.daily(e.name, sc, "UpdateShardCount", &row.Scalings, maxScalings); err != nil {
+			return err
 		}
 		row.Plan = &plan{Target: target}
 		return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/stream/keyspace"
 )
 
 // outcome is what a stream looks like from outside, without times.
@@ -38,7 +39,7 @@ func (w *world) fill(ref Ref, data string) {
 	w.t.Helper()
 	var recs []record.Entry
 	for i := range 16 {
-		r := uniformRange(i, 16)
+		r := keyspace.Uniform(i, 16)
 		recs = append(recs, explicit(r.Start, data), explicit(r.End, data))
 	}
 	out, err := w.PutAll(w.t.Context(), home, ref, recs, nil)
@@ -55,7 +56,7 @@ func (w *world) fill(ref Ref, data string) {
 // accepted, or else untouched.
 func TestCutAnywhere(t *testing.T) {
 	ctx := t.Context()
-	half := uniformStart(1, 2).String()
+	half := keyspace.UniformStart(1, 2).String()
 	for _, op := range []struct {
 		name   string
 		shards int // 0: the stream does not exist before
@@ -152,7 +153,7 @@ func TestCutTwice(t *testing.T) {
 		t.Errorf("%d shards are open; want 7", len(v.open))
 	}
 	for i, s := range v.open {
-		if want := uniformRange(i, 7); s.hash != want {
+		if want := keyspace.Uniform(i, 7); s.hash != want {
 			t.Errorf("open shard %d is %v; want %v", i, s.hash, want)
 		}
 	}

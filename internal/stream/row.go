@@ -13,12 +13,14 @@ import (
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/keyspace"
 	"github.com/headrace/headrace/internal/stream/token"
 )
 
 // Keys in the coordinator:
 //
 //	kinesis/account/<account>/<region>        one row for the settings of an account, if it has some
+//	kinesis/capacity/<stream id>              one row for the load of an on-demand stream that scales
 //	kinesis/consumer/<stream id>/<name>       one row a consumer
 //	kinesis/key                               the key that iterators and tokens are sealed with
 //	kinesis/shard/<stream id>/<shard number>  one row a shard
@@ -28,6 +30,7 @@ import (
 const (
 	keyPrefix      = "kinesis/"
 	accountPrefix  = keyPrefix + "account/"
+	capacityPrefix = keyPrefix + "capacity/"
 	consumerPrefix = keyPrefix + "consumer/"
 	sealKey        = keyPrefix + "key"
 	shardPrefix    = keyPrefix + "shard/"
@@ -60,6 +63,10 @@ type streamRow struct {
 	Auto bool `json:"auto,omitempty"`
 	// WarmMiBps is the warm throughput that was asked for, 0 if none was.
 	WarmMiBps int `json:"warmMiBps,omitempty"`
+	// Scalings and Switches are when the shard count and the mode were changed in the last day, where
+	// AWS's limits hold.
+	Scalings []record.Millis `json:"scalings,omitempty"`
+	Switches []record.Millis `json:"switches,omitempty"`
 	// Shards is how many shards the stream is created with.
 	Shards int `json:"shards"`
 	// NextShard is the number the next new shard gets; numbers are never used again.
@@ -82,6 +89,13 @@ type plan struct {
 	// Retain asks that the logs learn the row's retention.
 	Retain bool `json:"retain,omitempty"`
 }
+
+// HashRange is a run of hash keys, both ends included. The open shards of a stream always divide
+// [0, 2^128-1] among themselves without gap or overlap.
+type HashRange = keyspace.Range
+
+// op is one split or merge. It carries everything that repeating it needs.
+type op = keyspace.Op
 
 // reshards says whether the plan makes shards.
 func (p *plan) reshards() bool { return p != nil && (p.Target > 0 || len(p.Ops) > 0) }
@@ -119,6 +133,8 @@ type shard struct {
 	// that at any time the shards then open divide the hash keys among themselves.
 	opened, closed record.Millis
 	version        coordinator.Version
+	// budget is what this node counts of the shard, whatever its row says; nil if nobody asks.
+	budget *budget
 }
 
 // shardRow is the row of a shard.
@@ -138,6 +154,18 @@ func shardKey(stream uint64, number int32) string {
 }
 
 func (s *shard) key() string { return shardKey(s.stream, s.number) }
+
+// place returns where the shard lies among the hash keys.
+func (s *shard) place() keyspace.Shard { return keyspace.Shard{Number: s.number, Hash: s.hash} }
+
+// places returns where open shards lie.
+func places(open []*shard) []keyspace.Shard {
+	all := make([]keyspace.Shard, len(open))
+	for i, s := range open {
+		all[i] = s.place()
+	}
+	return all
+}
 
 // log returns the name of the shard's log.
 func (s *shard) log() shardlog.ShardID { return shardlog.ShardID{Stream: s.stream, Shard: s.number} }
@@ -202,7 +230,7 @@ func decodeShard(e coordinator.Entry) (*shard, error) {
 	if row.Layout != rowVersion {
 		return nil, fmt.Errorf("read row %s: layout %d is not known here", e.Key, row.Layout)
 	}
-	if s.hash, err = parseRange(row.Start, row.End); err != nil {
+	if s.hash, err = keyspace.ParseRange(row.Start, row.End); err != nil {
 		return nil, fmt.Errorf("read row %s: %w", e.Key, err)
 	}
 	if row.Parent != nil {
@@ -226,52 +254,6 @@ func parseShardKey(key string) (stream uint64, number int32, err error) {
 		return 0, 0, fmt.Errorf("read row %s: %w", key, err)
 	}
 	return stream, int32(n), nil
-}
-
-func parseRange(start, end string) (r HashRange, err error) {
-	if r.Start, err = record.ParseHashKey(start); err != nil {
-		return r, err
-	}
-	r.End, err = record.ParseHashKey(end)
-	return r, err
-}
-
-// opRow is an op in a stream's row.
-type opRow struct {
-	Parents  []int32    `json:"parents"`
-	Children []childRow `json:"children"`
-}
-
-type childRow struct {
-	Number int32  `json:"n"`
-	Start  string `json:"start"`
-	End    string `json:"end"`
-}
-
-// MarshalJSON writes hash keys in decimal, for numbers of that size are no JSON numbers.
-func (o op) MarshalJSON() ([]byte, error) {
-	row := opRow{Parents: o.Parents}
-	for _, c := range o.Children {
-		row.Children = append(row.Children, childRow{c.Number, c.Hash.Start.String(), c.Hash.End.String()})
-	}
-	return json.Marshal(row)
-}
-
-// UnmarshalJSON reads what MarshalJSON wrote.
-func (o *op) UnmarshalJSON(b []byte) error {
-	var row opRow
-	if err := json.Unmarshal(b, &row); err != nil {
-		return err
-	}
-	o.Parents = row.Parents
-	for _, c := range row.Children {
-		r, err := parseRange(c.Start, c.End)
-		if err != nil {
-			return err
-		}
-		o.Children = append(o.Children, child{c.Number, r})
-	}
-	return nil
 }
 
 // sealingKey returns the key of this installation, and makes it if this is the first node ever.

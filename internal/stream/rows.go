@@ -51,10 +51,11 @@ func (r *rows) init() {
 }
 
 // usage is what a scope has of what Caps bound.
-type usage struct{ streams, onDemand, open, held int }
+type usage struct{ streams, creating, onDemand, open, held int }
 
 func (u *usage) add(o usage, sign int) {
 	u.streams += sign * o.streams
+	u.creating += sign * o.creating
 	u.onDemand += sign * o.onDemand
 	u.open += sign * o.open
 	u.held += sign * o.held
@@ -240,13 +241,16 @@ func (s *Streams) knowShard(c change) *entry {
 			s.rows.orphans[c.shard.stream] = o
 		}
 		if old := o[c.shard.number]; old == nil || old.version < c.version {
+			s.giveBudget(c.shard, old)
 			o[c.shard.number] = c.shard
 		}
 		return nil
 	}
-	if old := e.shards[c.shard.number]; old != nil && old.version >= c.version {
+	old := e.shards[c.shard.number]
+	if old != nil && old.version >= c.version {
 		return nil
 	}
+	s.giveBudget(c.shard, old)
 	e.shards[c.shard.number] = c.shard
 	return e
 }
@@ -369,12 +373,14 @@ func (v *view) usage(held int) usage {
 		u.onDemand = 1
 	}
 	if v.row.Status == Creating {
-		u.open, u.held = v.row.Shards, v.row.Shards
+		u.creating, u.open, u.held = 1, v.row.Shards, v.row.Shards
 	}
 	if p := v.row.Plan; p != nil {
 		u.open = max(u.open, p.Target)
-		if p.Target == 0 && len(p.Ops) == 1 {
-			u.open += len(p.Ops[0].Children) - len(p.Ops[0].Parents)
+		if p.Target == 0 {
+			for _, o := range p.Ops {
+				u.open += len(o.Children) - len(o.Parents)
+			}
 		}
 	}
 	return u
@@ -413,6 +419,8 @@ func (s *Streams) reserve(sc Scope, more usage) (release func(), err error) {
 	}
 	caps := s.cfg.Caps
 	switch {
+	case s.cfg.Limits && more.creating > 0 && have.creating+more.creating > maxBeingCreated:
+		return nil, streamLimitExceeded(sc, "CREATING stream", have.creating, maxBeingCreated)
 	case more.streams > 0 && have.streams+more.streams > caps.Streams:
 		return nil, streamLimitExceeded(sc, "stream", have.streams, caps.Streams)
 	case more.streams > 0 && s.rows.total.streams+more.streams > caps.HeldStreams:

@@ -10,7 +10,8 @@ import (
 )
 
 // Run follows the coordinator's rows and carries out transitions that are due: those with a delay,
-// those that a crash or an error interrupted, the expiry of closed shards and the end of consumers. It returns nil when
+// those that a crash or an error interrupted, the expiry of closed shards and the end of consumers. It has
+// on-demand streams follow their load if they are to. It returns nil when
 // ctx is done, and an error when it can no longer follow the rows, for then this node must not go
 // on answering from what it knew. Only one Run may be under way.
 func (s *Streams) Run(ctx context.Context) error {
@@ -34,7 +35,15 @@ func (s *Streams) Run(ctx context.Context) error {
 		defer cancel()
 		followed <- s.follow(ctx, w)
 	}()
+	scaled := make(chan struct{})
+	go func() {
+		defer close(scaled)
+		if s.cfg.Scaling.On {
+			s.runScaler(ctx)
+		}
+	}()
 	s.tend(ctx)
+	<-scaled
 	_ = w.Close() // unblocks follow, whose own error is the one that matters
 	return endOfRun(ctx, <-followed)
 }

@@ -38,6 +38,9 @@ func (s *Streams) UpdateStreamMode(ctx context.Context, sc Scope, ref Ref, mode 
 		if limited != nil {
 			return limited
 		}
+		if err := s.daily(e.name, sc, "UpdateStreamMode", &row.Switches, maxSwitches); err != nil {
+			return err
+		}
 		if mode != OnDemand || warmMiBps > 0 {
 			row.WarmMiBps = warmMiBps
 		}

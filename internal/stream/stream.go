@@ -33,6 +33,7 @@ import (
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/stream/hot"
+	"github.com/headrace/headrace/internal/stream/limit"
 	"github.com/headrace/headrace/internal/stream/token"
 )
 
@@ -135,7 +136,11 @@ type Config struct {
 	// made from then on get creation times above any that can have been given before.
 	RestoredAt record.Millis
 	Caps       Caps
-	Events     Events
+	// Limits has AWS's limits hold: what a shard takes and gives in a second, and how often calls are made.
+	Limits bool
+	// Scaling says how on-demand streams follow their load.
+	Scaling Scaling
+	Events  Events
 }
 
 // Streams serves the streams of all accounts and regions. It is safe for concurrent use; Run must
@@ -153,12 +158,17 @@ type Streams struct {
 	wake          chan struct{}
 	rows          rows
 	subscriptions subscriptions
+	// calls are those of which a second has so many.
+	calls limit.Calls
 }
 
 // New returns Streams that know every row the coordinator holds. It makes the key that iterators and
 // tokens are sealed with if there is none yet.
 func New(ctx context.Context, cfg Config) (*Streams, error) {
 	cfg.Caps = cfg.Caps.withDefaults()
+	if cfg.Scaling.MostShards <= 0 {
+		cfg.Scaling.MostShards = defaultMostShards
+	}
 	s := &Streams{cfg: cfg, hot: hot.New(hotShards), wake: make(chan struct{}, 1)}
 	s.scratch.New = func() any { return new(putScratch) }
 	s.accounts.Store(&map[Scope]*account{})

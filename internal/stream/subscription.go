@@ -9,6 +9,7 @@ import (
 
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/limit"
 )
 
 const (
@@ -18,6 +19,8 @@ const (
 	takeOver record.Millis = 5000
 	// pushBytes and pushRecords bound what one event holds; one record may be larger.
 	pushBytes, pushRecords = 256 << 10, 10_000
+	// subscribeRate is how often a second a consumer may subscribe to a shard, where AWS's limits hold.
+	subscribeRate = 1
 )
 
 // ErrLifeOver ends a subscription that has lasted for SubscriptionLife: its stream ends as it should.
@@ -46,6 +49,9 @@ type Subscription struct {
 	next record.Index
 	// last is when the record before next arrived, as far as that is known.
 	last record.Millis
+	// pushed is what was sent lately, and rest until when nothing more is, where AWS's limits hold.
+	pushed limit.Bucket
+	rest   record.Millis
 }
 
 // subscriptionKey is what there is one subscription of.
@@ -62,21 +68,26 @@ type subscriptions struct {
 	current map[subscriptionKey]*Subscription
 }
 
-// begin takes the place of an older subscription, which hears why; false says that it is too young.
-func (ss *subscriptions) begin(sub *Subscription) bool {
+// begin takes the place of an older subscription, which hears why. The error says that it is too young, or
+// what admit objects to.
+func (ss *subscriptions) begin(sub *Subscription, admit func() error) error {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if old := ss.current[sub.key]; old != nil {
-		if sub.began-old.began < takeOver {
-			return false
-		}
+	old := ss.current[sub.key]
+	if old != nil && sub.began-old.began < takeOver {
+		return anotherSubscription()
+	}
+	if err := admit(); err != nil {
+		return err
+	}
+	if old != nil {
 		old.end(anotherSubscription())
 	}
 	if ss.current == nil {
 		ss.current = map[subscriptionKey]*Subscription{}
 	}
 	ss.current[sub.key] = sub
-	return true
+	return nil
 }
 
 // remove forgets a subscription, unless another one has its place.
@@ -148,9 +159,11 @@ func (s *Streams) Subscribe(ctx context.Context, sc Scope, in SubscribeInput) (*
 	}
 	ctx, sub.stop = context.WithTimeoutCause(ctx, SubscriptionLife, ErrLifeOver)
 	ctx, sub.end = context.WithCancelCause(ctx)
-	if !s.subscriptions.begin(sub) {
+	if err := s.subscriptions.begin(sub, func() error {
+		return s.Admit(sc, "SubscribeToShard", c.arn(v.arn())+"/"+sh.id, subscribeRate)
+	}); err != nil {
 		sub.Close()
-		return nil, nil, anotherSubscription()
+		return nil, nil, err
 	}
 	return sub, ctx, nil
 }
@@ -204,6 +217,9 @@ func (sub *Subscription) Continuation() record.SequenceNumber {
 // Wait returns nil when there is something to read, or the shard has ended; the error of ctx, or NotFound
 // when the shard or the consumer is there no more.
 func (sub *Subscription) Wait(ctx context.Context) error {
+	if err := sub.pause(ctx); err != nil {
+		return err
+	}
 	for {
 		v := sub.entry.view.Load()
 		if v.gone || v.row.Status == Deleting {
@@ -253,12 +269,14 @@ type Batch struct {
 
 	next record.Index
 	last record.Millis
+	size int
 }
 
 // Reached is where a batch ends: what Advance is told.
 type Reached struct {
 	next record.Index
 	last record.Millis
+	size int // of the records on the way there
 
 	// Ended says that the shard ends there.
 	Ended bool
@@ -278,6 +296,9 @@ func (sub *Subscription) Read(ctx context.Context) (*Batch, error) {
 	}
 	if n := len(page.Records); n > 0 {
 		b.last = page.Records[n-1].ArrivalTime
+	}
+	if sub.streams.cfg.Limits {
+		b.size = sizeOf(page)
 	}
 	if b.MillisBehind == 0 {
 		b.Children = v.ended(sub.shard.number)
@@ -321,8 +342,30 @@ func (sub *Subscription) behind(page *shardlog.Page) int64 {
 func (sub *Subscription) Reached() Reached { return Reached{next: sub.next, last: sub.last} }
 
 // Reached returns where the batch ends.
-func (b *Batch) Reached() Reached { return Reached{b.next, b.last, len(b.Children) > 0} }
+func (b *Batch) Reached() Reached { return Reached{b.next, b.last, b.size, len(b.Children) > 0} }
 
 // Advance moves the subscription behind a batch that was sent: its own, or that of another subscription at
 // the same place.
-func (sub *Subscription) Advance(to Reached) { sub.next, sub.last = to.next, to.last }
+func (sub *Subscription) Advance(to Reached) {
+	sub.next, sub.last = to.next, to.last
+	if sub.streams.cfg.Limits {
+		now := sub.streams.now()
+		sub.rest = now + sub.pushed.Spend(now, int64(to.size), limit.ReadBytes, pushBytes)
+	}
+}
+
+// pause waits until as much has been pushed as a consumer gets of a shard in the time, where AWS's limits hold.
+func (sub *Subscription) pause(ctx context.Context) error {
+	left := sub.rest - sub.streams.now()
+	if left <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(time.Duration(left) * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/keyspace"
 )
 
 // opsAtOnce is how many splits or merges one plan holds: the row stays well under the
@@ -173,7 +174,7 @@ func (s *Streams) finishCreate(ctx context.Context, e *entry, v *view) error {
 		}
 		first := &shard{
 			stream: e.id, number: int32(i), id: ShardID(int32(i)), parent: -1, adjacent: -1,
-			hash: uniformRange(i, n), created: s.creation(v.row.Created - backdate),
+			hash: keyspace.Uniform(i, n), created: s.creation(v.row.Created - backdate),
 		}
 		c, err := s.writeShard(ctx, first)
 		if err != nil {
@@ -211,7 +212,7 @@ func (s *Streams) finishUpdate(ctx context.Context, e *entry, v *view) error {
 	// open now and written down in the same stroke that strikes the finished ops.
 	var next []op
 	if p.Target > 0 {
-		next = nextOps(e.view.Load().open, p.Target, opsAtOnce, v.row.NextShard)
+		next = keyspace.NextOps(places(e.view.Load().open), p.Target, opsAtOnce, v.row.NextShard)
 	}
 	if len(next) == 0 {
 		return s.activate(ctx, v)
@@ -338,6 +339,9 @@ func (s *Streams) finishDelete(ctx context.Context, e *entry, v *view) error {
 		if err := s.deleteConsumer(ctx, c); err != nil {
 			return errors.Join(err, s.reloadConsumer(ctx, c))
 		}
+	}
+	if err := s.forgetCapacity(ctx, e); err != nil {
+		return err
 	}
 	c, err := s.deleteRow(ctx, e.key(), v.version)
 	if err == nil {

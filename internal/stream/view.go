@@ -6,6 +6,7 @@ import (
 
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/stream/keyspace"
 )
 
 // view is what callers see of a stream at one moment. It is never changed, only superseded.
@@ -53,7 +54,7 @@ func buildView(row *streamRow, version coordinator.Version, all map[int32]*shard
 	for i, s := range v.open {
 		v.starts[i] = s.hash.Start
 	}
-	return v, isPartition(v.open) || row.Status == Deleting
+	return v, keyspace.IsPartition(places(v.open)) || row.Status == Deleting
 }
 
 // settle returns the shards as they appear while ops are under way.

@@ -83,12 +83,12 @@ func (b *Bucket) Take(now record.Millis, n, rate, size int64) bool {
 	return true
 }
 
-// Spend takes n, whether or not the bucket has it, and returns for how long from now nothing more should be
-// taken: until what is owed has come back, in milliseconds.
-func (b *Bucket) Spend(now record.Millis, n, rate int64) record.Millis {
+// Spend takes n from a bucket that holds size, whether or not it has so much, and returns for how long from now
+// nothing more should be taken: until what it owes has come back, in milliseconds.
+func (b *Bucket) Spend(now record.Millis, n, rate, size int64) record.Millis {
 	b.settle(now, rate)
 	b.missing += n * 1000
-	return record.Millis((b.missing + rate - 1) / rate)
+	return record.Millis(max(0, (b.missing-size*1000+rate-1)/rate))
 }
 
 // calls are the moments of the last calls, by turns.

@@ -1,6 +1,8 @@
-package stream
+package keyspace
 
 import (
+	"fmt"
+	"math"
 	"math/big"
 	"math/rand/v2"
 	"slices"
@@ -14,6 +16,9 @@ func bigOf(h record.HashKey) *big.Int {
 	return n.Lsh(n, 64).Add(n, new(big.Int).SetUint64(h.Lo))
 }
 
+// maxShards is the most shards of a stream.
+const maxShards = 10_000
+
 // TestUniformStart compares with the division done in whole numbers.
 func TestUniformStart(t *testing.T) {
 	all := new(big.Int).Lsh(big.NewInt(1), 128)
@@ -22,11 +27,11 @@ func TestUniformStart(t *testing.T) {
 		width := new(big.Int).Div(all, big.NewInt(int64(n)))
 		for range 20 {
 			i := rng.IntN(n)
-			if want := new(big.Int).Mul(width, big.NewInt(int64(i))); bigOf(uniformStart(i, n)).Cmp(want) != 0 {
-				t.Fatalf("uniformStart(%d, %d) = %s; want %s", i, n, uniformStart(i, n), want)
+			if want := new(big.Int).Mul(width, big.NewInt(int64(i))); bigOf(UniformStart(i, n)).Cmp(want) != 0 {
+				t.Fatalf("UniformStart(%d, %d) = %s; want %s", i, n, UniformStart(i, n), want)
 			}
 		}
-		if end := uniformRange(n-1, n).End; end != record.MaxHashKey {
+		if end := Uniform(n-1, n).End; end != record.MaxHashKey {
 			t.Fatalf("the last of %d ranges ends at %s", n, end)
 		}
 	}
@@ -36,7 +41,7 @@ func TestUniformStart(t *testing.T) {
 func TestUniformTexts(t *testing.T) {
 	f := func(i int, start, end string) {
 		t.Helper()
-		if r := uniformRange(i, 3); r.Start.String() != start || r.End.String() != end {
+		if r := Uniform(i, 3); r.Start.String() != start || r.End.String() != end {
 			t.Errorf("range %d of 3 = [%s, %s]; want [%s, %s]", i, r.Start, r.End, start, end)
 		}
 	}
@@ -45,20 +50,20 @@ func TestUniformTexts(t *testing.T) {
 	f(2, "226854911280625642308916404954512140970", "340282366920938463463374607431768211455")
 }
 
-func uniformShards(n int) []*shard {
-	open := make([]*shard, n)
+func uniformShards(n int) []Shard {
+	open := make([]Shard, n)
 	for i := range open {
-		open[i] = &shard{number: int32(i), hash: uniformRange(i, n)}
+		open[i] = Shard{Number: int32(i), Hash: Uniform(i, n)}
 	}
 	return open
 }
 
 // apply replaces the parents of ops by their children, and returns the highest number given.
-func apply(t *testing.T, open []*shard, ops []op, next int32) ([]*shard, int32) {
+func apply(t *testing.T, open []Shard, ops []Op, next int32) ([]Shard, int32) {
 	t.Helper()
 	for _, o := range ops {
 		for _, p := range o.Parents {
-			i := slices.IndexFunc(open, func(s *shard) bool { return s.number == p })
+			i := slices.IndexFunc(open, func(s Shard) bool { return s.Number == p })
 			if i < 0 {
 				t.Fatalf("op %+v: parent %d is not open", o, p)
 			}
@@ -69,11 +74,11 @@ func apply(t *testing.T, open []*shard, ops []op, next int32) ([]*shard, int32) 
 				t.Fatalf("op %+v: child is number %d; want %d", o, c.Number, next)
 			}
 			next++
-			open = append(open, &shard{number: c.Number, hash: c.Hash})
+			open = append(open, Shard{Number: c.Number, Hash: c.Hash})
 		}
 	}
-	slices.SortFunc(open, func(a, b *shard) int { return a.hash.Start.Compare(b.hash.Start) })
-	if !isPartition(open) {
+	slices.SortFunc(open, func(a, b Shard) int { return a.Hash.Start.Compare(b.Hash.Start) })
+	if !IsPartition(open) {
 		t.Fatalf("after %+v the open shards are no partition", ops)
 	}
 	return open, next
@@ -90,17 +95,17 @@ func TestNextOps(t *testing.T) {
 			i := rng.IntN(len(open))
 			if s := open[i]; rng.IntN(3) > 0 {
 				at := record.HashKey{Hi: rng.Uint64(), Lo: rng.Uint64()}
-				if s.hash.Contains(at) && s.hash.Start != at {
-					open, next = apply(t, open, []op{splitOp(s, at, next)}, next)
+				if s.Hash.Contains(at) && s.Hash.Start != at {
+					open, next = apply(t, open, []Op{Split(s, at, next)}, next)
 				}
 			} else if i+1 < len(open) {
-				open, next = apply(t, open, []op{mergeOp(s, open[i+1], next)}, next)
+				open, next = apply(t, open, []Op{Merge(s, open[i+1], next)}, next)
 			}
 		}
 		target, limit := 1+rng.IntN(40), 1+rng.IntN(10)
 		before, ops := len(open), 0
 		for {
-			todo := nextOps(open, target, limit, next)
+			todo := NextOps(open, target, limit, next)
 			if len(todo) == 0 {
 				break
 			}
@@ -113,8 +118,8 @@ func TestNextOps(t *testing.T) {
 			t.Fatalf("round %d: %d shards; want %d", round, len(open), target)
 		}
 		for i, s := range open {
-			if !near(s.hash.Start, uniformStart(i, target)) {
-				t.Fatalf("round %d: shard %d of %d starts at %s", round, i, target, s.hash.Start)
+			if !near(s.Hash.Start, UniformStart(i, target)) {
+				t.Fatalf("round %d: shard %d of %d starts at %s", round, i, target, s.Hash.Start)
 			}
 		}
 	}
@@ -123,7 +128,7 @@ func TestNextOps(t *testing.T) {
 // TestDoubling checks that doubling splits every shard once, whatever divisions leave over.
 func TestDoubling(t *testing.T) {
 	for n := 1; n < 300; n++ {
-		ops := nextOps(uniformShards(n), 2*n, maxShards, int32(n))
+		ops := NextOps(uniformShards(n), 2*n, maxShards, int32(n))
 		if len(ops) != n {
 			t.Errorf("doubling %d shards takes %d ops", n, len(ops))
 		}
@@ -135,17 +140,17 @@ func TestRoute(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 100, 1000} {
 		var starts []record.HashKey
 		for i := range n {
-			starts = append(starts, uniformStart(i, n))
+			starts = append(starts, UniformStart(i, n))
 		}
 		for range 1000 {
 			h := record.HashKey{Hi: rng.Uint64(), Lo: rng.Uint64()}
-			if i := route(starts, h); !uniformRange(i, n).Contains(h) {
-				t.Fatalf("route(%s) among %d = %d, which is %v", h, n, i, uniformRange(i, n))
+			if i := Route(starts, h); !Uniform(i, n).Contains(h) {
+				t.Fatalf("Route(%s) among %d = %d, which is %v", h, n, i, Uniform(i, n))
 			}
 		}
 		for i := range n {
-			r := uniformRange(i, n)
-			if route(starts, r.Start) != i || route(starts, r.End) != i {
+			r := Uniform(i, n)
+			if Route(starts, r.Start) != i || Route(starts, r.End) != i {
 				t.Fatalf("the ends of range %d of %d go elsewhere", i, n)
 			}
 		}
@@ -153,10 +158,10 @@ func TestRoute(t *testing.T) {
 }
 
 func TestIsPartition(t *testing.T) {
-	f := func(want bool, open ...*shard) {
+	f := func(want bool, open ...Shard) {
 		t.Helper()
-		if got := isPartition(open); got != want {
-			t.Errorf("isPartition = %v; want %v", got, want)
+		if got := IsPartition(open); got != want {
+			t.Errorf("IsPartition = %v; want %v", got, want)
 		}
 	}
 	s := uniformShards(3)
@@ -168,4 +173,31 @@ func TestIsPartition(t *testing.T) {
 	f(false, s[0], s[2])
 	f(false, s[0], s[1], s[1], s[2])
 	f(false, append(s, uniformShards(1)...)...)
+}
+
+// TestMiddle halves ranges.
+func TestMiddle(t *testing.T) {
+	f := func(r Range, want string, part float64) {
+		t.Helper()
+		if got := r.Middle(); got.String() != want {
+			t.Errorf("middle of %v: %s; want %s", r, got, want)
+		}
+		if got := r.Width(); math.Abs(got-part) > part/1e9 {
+			t.Errorf("width of %v: %v; want %v", r, got, part)
+		}
+	}
+	f(Range{record.HashKey{}, record.MaxHashKey}, "170141183460469231731687303715884105728", 1)
+	f(Uniform(1, 4), "127605887595351923798765477786913079296", 0.25)
+	f(Uniform(3, 4), "297747071055821155530452781502797185024", 0.25)
+	f(Range{record.HashKey{Lo: 4}, record.HashKey{Lo: 5}}, "5", math.Ldexp(1, -128))
+	var cuts []string
+	r := Range{record.HashKey{}, record.MaxHashKey}
+	for range 100 {
+		at := r.Middle()
+		cuts = append(cuts, at.String())
+		r = Range{r.Start, at.Prev()}
+	}
+	if slices.Contains(cuts, "0") {
+		t.Error(fmt.Sprint("a cut at 0 among ", cuts))
+	}
 }

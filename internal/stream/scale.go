@@ -1,0 +1,300 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/headrace/headrace/internal/coordinator"
+	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/capacity"
+	"github.com/headrace/headrace/internal/stream/hot"
+	"github.com/headrace/headrace/internal/stream/keyspace"
+)
+
+// Scaling says how on-demand streams follow their load.
+type Scaling struct {
+	// On has them split and merge; without it they keep the shards they have.
+	On bool
+	// MostShards is the most shards that a stream is split into by itself; 0 means 200, AWS's default of
+	// 200 MB/s.
+	MostShards int
+}
+
+const (
+	// defaultMostShards is Scaling.MostShards if it is not set.
+	defaultMostShards = 200
+	// lookEvery is how often streams are looked at: what counts as load is that of so long.
+	lookEvery = time.Minute
+	// leastLook is the shortest time, in milliseconds, that a load is worked out of.
+	leastLook record.Millis = 30_000
+)
+
+// capacityRow is the row of what an on-demand stream's plans depend on.
+type capacityRow struct {
+	Layout int `json:"v"`
+	capacity.History
+}
+
+// capacityKey is the key of a stream's.
+func capacityKey(stream uint64) string { return fmt.Sprintf("%s%016x", capacityPrefix, stream) }
+
+// scaler looks at on-demand streams again and again, and has them split and merged. It is for one goroutine.
+type scaler struct {
+	s *Streams
+	// seen is what it knows of each stream.
+	seen map[*entry]*observed
+}
+
+// observed is what a scaler knows of a stream.
+type observed struct {
+	history capacity.History
+	version coordinator.Version
+	// unwritten says that the history is not as it was written.
+	unwritten bool
+	// at is when the stream was looked at, and counts what its shards had taken by then.
+	at     record.Millis
+	counts map[int32]counts
+}
+
+type counts struct{ bytes, records uint64 }
+
+// runScaler looks at the streams until ctx is done.
+func (s *Streams) runScaler(ctx context.Context) {
+	sc := &scaler{s: s, seen: map[*entry]*observed{}}
+	sc.look(ctx)
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			sc.look(ctx)
+		}
+	}
+}
+
+// look looks at every stream once.
+func (sc *scaler) look(ctx context.Context) {
+	sc.s.rows.Lock()
+	all := make([]*entry, 0, len(sc.s.rows.byID))
+	for _, e := range sc.s.rows.byID {
+		all = append(all, e)
+	}
+	sc.s.rows.Unlock()
+	for e := range sc.seen {
+		if v := e.view.Load(); v.gone || v.row.Mode != OnDemand {
+			delete(sc.seen, e)
+		}
+	}
+	for _, e := range all {
+		if v := e.view.Load(); v.row.Mode != OnDemand || v.row.Status != Active || ctx.Err() != nil {
+			continue // what it takes meanwhile is counted, and looked at next time
+		}
+		// A stream that could not be looked at is looked at again in a minute. What is wrong with
+		// storage is told by whoever needs it at once.
+		if err := sc.lookAt(ctx, e); err != nil && ctx.Err() == nil {
+			var refused *Error
+			if f := sc.s.cfg.Events.TransitionFailed; f != nil && !errors.As(err, &refused) {
+				f(e.scope, e.name, err)
+			}
+		}
+	}
+}
+
+// lookAt looks at one stream.
+func (sc *scaler) lookAt(ctx context.Context, e *entry) error {
+	s, now := sc.s, sc.s.now()
+	o := sc.seen[e]
+	if o == nil {
+		o = &observed{}
+		if err := s.readCapacity(ctx, e, o, now); err != nil {
+			return err
+		}
+		sc.seen[e] = o
+		o.measure(s, e, now)
+		return nil
+	}
+	if passed := now - o.at; passed >= 0 && passed < leastLook {
+		return nil
+	}
+	v, shards, total := o.measure(s, e, now)
+	if len(shards) == 0 {
+		return nil
+	}
+	o.unwritten = o.history.Note(now, total) || o.unwritten
+	plan := capacity.Make(now, shards, &o.history, capacity.Rules{
+		Most: min(s.cfg.Scaling.MostShards, maxShards), Warm: v.row.WarmMiBps / shardMiBps,
+	})
+	plan = bounded(plan)
+	release, fits := s.reservePlan(e, plan)
+	defer release()
+	if !fits {
+		plan = capacity.Plan{}
+	}
+	if !plan.Empty() {
+		// First what happened is written down, then it happens: a crash between the two costs the
+		// stream a few minutes, the other way round it could double too often.
+		o.history.Did(now, len(shards), plan)
+		o.unwritten = true
+	}
+	if !o.unwritten {
+		return nil
+	}
+	if err := s.writeCapacity(ctx, e, o); err != nil || plan.Empty() {
+		return err
+	}
+	return s.rescale(ctx, e, v, plan)
+}
+
+// measure returns what each open shard got since the last look, and all together, in shards; nothing if this
+// is the first, or the clock went back.
+func (o *observed) measure(s *Streams, e *entry, now record.Millis) (v *view, shards []capacity.Shard, total float64) {
+	v = e.view.Load()
+	seconds := float64(now-o.at) / 1000
+	if o.counts == nil || seconds <= 0 {
+		seconds = 0
+	}
+	next := make(map[int32]counts, len(v.shards))
+	var bytes, records float64
+	for _, sh := range v.shards {
+		c := counts{sh.budget.bytes.Load(), sh.budget.records.Load()}
+		last := o.counts[sh.number]
+		next[sh.number] = c
+		bytes, records = bytes+float64(c.bytes-last.bytes), records+float64(c.records-last.records)
+	}
+	if seconds > 0 {
+		shards = make([]capacity.Shard, len(v.open))
+		for i, sh := range v.open {
+			c, last := next[sh.number], o.counts[sh.number]
+			load, _ := s.hot.Load(hot.Shard{Stream: e.id, Number: sh.number}, now)
+			shards[i] = capacity.Shard{
+				Bytes: float64(c.bytes-last.bytes) / seconds, Records: float64(c.records-last.records) / seconds,
+				Width: sh.hash.Width(),
+			}
+			if len(load.Keys) > 0 && !v.row.Auto {
+				shards[i].TopKey = load.Keys[0].Share
+			}
+		}
+		total = capacity.Load(bytes/seconds, records/seconds)
+	}
+	o.at, o.counts = now, next
+	return v, shards, total
+}
+
+// bounded returns so much of a plan as a stream's row holds.
+func bounded(p capacity.Plan) capacity.Plan {
+	p.Split = p.Split[:min(len(p.Split), opsAtOnce)]
+	p.Merge = p.Merge[:min(len(p.Merge), opsAtOnce)]
+	return p
+}
+
+// reservePlan claims the shards that a plan adds. The release is never nil.
+func (s *Streams) reservePlan(e *entry, p capacity.Plan) (release func(), fits bool) {
+	if p.Empty() {
+		return func() {}, true
+	}
+	release, err := s.reserve(e.scope, usage{open: len(p.Split), held: 2*len(p.Split) + len(p.Merge)})
+	if err != nil {
+		return func() {}, false // the account has no shards left: the stream keeps those it has
+	}
+	return release, true
+}
+
+// rescale splits and merges shards of a stream as a plan for a view of it says. A stream that was changed
+// meanwhile stays as it is.
+func (s *Streams) rescale(ctx context.Context, e *entry, planned *view, p capacity.Plan) error {
+	return s.begin(ctx, e, Updating, func(v *view, row *streamRow) error {
+		if v.row.Status != Active || v.row.Mode != OnDemand || !slices.Equal(v.open, planned.open) {
+			return errUnchanged
+		}
+		next := row.NextShard
+		var ops []op
+		for _, i := range p.Split {
+			ops = append(ops, keyspace.Split(v.open[i].place(), v.open[i].hash.Middle(), next))
+			next += 2
+		}
+		for _, i := range p.Merge {
+			ops = append(ops, keyspace.Merge(v.open[i].place(), v.open[i+1].place(), next))
+			next++
+		}
+		row.Plan, row.NextShard = &plan{Ops: ops}, next
+		return nil
+	})
+}
+
+// readCapacity reads the history of a stream; one that has none begins now.
+func (s *Streams) readCapacity(ctx context.Context, e *entry, o *observed, now record.Millis) error {
+	key := capacityKey(e.id)
+	row, err := s.cfg.Coordinator.Get(ctx, key)
+	switch {
+	case errors.Is(err, coordinator.ErrNotFound):
+		o.history, o.version = capacity.History{Changed: now}, 0
+		return nil
+	case err != nil:
+		return fmt.Errorf("read row %s: %w", key, err)
+	}
+	var c capacityRow
+	if err := json.Unmarshal(row.Value, &c); err != nil {
+		return fmt.Errorf("read row %s: %w", key, err)
+	}
+	if c.Layout != rowVersion {
+		return fmt.Errorf("read row %s: layout %d is not known here", key, c.Layout)
+	}
+	o.history, o.version = c.History, row.Version
+	return nil
+}
+
+// writeCapacity writes the history of a stream, with what another node wrote meanwhile. A stream that is
+// being changed is left alone: it may be on its way out, and its row must not come back after it.
+func (s *Streams) writeCapacity(ctx context.Context, e *entry, o *observed) error {
+	select {
+	case e.driving <- struct{}{}:
+	default:
+		return refuse(InUse, "Stream %s under account %s is being changed.", e.name, e.scope.Account)
+	}
+	defer func() { <-e.driving }()
+	key := capacityKey(e.id)
+	for range attempts {
+		if v := e.view.Load(); v.gone || v.row.Status == Deleting {
+			return streamNotFound(e.scope, e.name)
+		}
+		version, err := s.cfg.Coordinator.Put(ctx, key, encodeRow(capacityRow{rowVersion, o.history}), o.version)
+		switch {
+		case err == nil:
+			o.version, o.unwritten = version, false
+			return nil
+		case errors.Is(err, shardlog.ErrFull):
+			return refuse(LimitExceeded, "Rate exceeded for stream %s under account %s.", e.name, e.scope.Account)
+		case !errors.Is(err, coordinator.ErrConflict):
+			return fmt.Errorf("write row %s: %w", key, err)
+		}
+		mine := o.history
+		if err := s.readCapacity(ctx, e, o, mine.Changed); err != nil {
+			return err
+		}
+		o.history.Merge(mine)
+	}
+	return fmt.Errorf("write row %s: %w", key, coordinator.ErrConflict)
+}
+
+// forgetCapacity deletes the history of a stream, if it has one.
+func (s *Streams) forgetCapacity(ctx context.Context, e *entry) error {
+	key := capacityKey(e.id)
+	row, err := s.cfg.Coordinator.Get(ctx, key)
+	if errors.Is(err, coordinator.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = s.cfg.Coordinator.Delete(ctx, key, row.Version)
+	}
+	if err != nil {
+		return fmt.Errorf("delete row %s: %w", key, err)
+	}
+	return nil
+}
