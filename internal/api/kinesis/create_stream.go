@@ -2,9 +2,10 @@ package kinesis
 
 // Compatible: every parameter and error.
 // Differs: with the default transition delay of 0 the stream is ACTIVE when the call returns;
-// an on-demand stream keeps the shards it begins with, as no rate is limited; no limit of five streams
-// CREATING.
-// Test: internal/api/kinesis/testdata/create_stream.txt
+// an on-demand stream scales with on-demand.scaling or limits.mode aws alone, and is UPDATING for a moment then;
+// five streams CREATING are the most with limits.mode aws alone.
+// Test: internal/api/kinesis/testdata/create_stream.txt, internal/api/kinesis/testdata/limits.txt,
+// TestScaleRamp, TestScaleSpike, TestScaleIdle
 
 import (
 	"context"

@@ -2,8 +2,10 @@ package kinesis
 
 // Compatible: every parameter and error; at most 10,000 records and 10 MiB; MillisBehindLatest from
 // now; ChildShards with ParentShards, and no NextShardIterator, exactly at a closed shard's end.
-// Differs: no limit of five calls or 2 MiB a second a shard.
-// Test: internal/api/kinesis/testdata/get_records.txt, TestGetRecordsAllocations
+// Differs: five calls and 2 MiB a second a shard, and none for five seconds after 10 MiB, hold with
+// limits.mode aws alone.
+// Test: internal/api/kinesis/testdata/get_records.txt, internal/api/kinesis/testdata/limits.txt,
+// TestGetRecordsAllocations, TestReadLimits
 
 import (
 	"context"
@@ -38,6 +40,9 @@ func (s *Service) getRecords(ctx context.Context, call *shape.Call, in *kinesis.
 	begin := s.clock.Now()
 	records, err := s.streams.GetRecords(ctx, scope(call), in.StreamARN.Value, in.ShardIterator, int(in.Limit.Value))
 	if err != nil {
+		if records != nil {
+			s.countRefused(call, begin, records)
+		}
 		return answer(err)
 	}
 	b := s.gets.Get().(*getBuffers)
@@ -63,6 +68,14 @@ func (s *Service) getRecords(ctx context.Context, call *shape.Call, in *kinesis.
 func encodedSize(bytes, records int) int64 {
 	const aRecord, rest = 256, 4 << 10
 	return int64(bytes) + int64(bytes)/3 + int64(records)*aRecord + rest
+}
+
+// countRefused counts a call that its shard refused for throughput.
+func (s *Service) countRefused(call *shape.Call, begin time.Time, of *stream.Records) {
+	get := metrics.Get{Throttled: true, Latency: s.clock.Now().Sub(begin)}
+	meter := s.metrics.Stream(metrics.StreamID{Account: call.Account, Region: call.Region, Name: of.Stream})
+	meter.GetRecords(get)
+	meter.Shards().Of(of.Shard()).GetRecords(get)
 }
 
 // countGet counts a call that was answered.

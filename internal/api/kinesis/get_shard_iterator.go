@@ -3,8 +3,8 @@ package kinesis
 // Compatible: all five types, every parameter and error; LATEST is fixed at the call; iterators
 // expire after 300 s.
 // Differs: a StartingSequenceNumber of the first layout is InvalidArgumentException, where AWS answers
-// InternalFailureException.
-// Test: internal/api/kinesis/testdata/get_shard_iterator.txt
+// InternalFailureException; five calls a second a shard hold with limits.mode aws alone.
+// Test: internal/api/kinesis/testdata/get_shard_iterator.txt, internal/api/kinesis/testdata/limits.txt
 
 import (
 	"context"

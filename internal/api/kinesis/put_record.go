@@ -1,9 +1,9 @@
 package kinesis
 
 // Compatible: every parameter and error; SequenceNumberForOrdering is checked, and kept anyway.
-// Differs: no limit of 1 MiB or 1,000 records a second a shard; throttled when memory or disk near
-// their end, and at the stream's quota of bytes.
-// Test: internal/api/kinesis/testdata/put_record.txt
+// Differs: 1 MiB and 1,000 records a second a shard hold with limits.mode aws alone; throttled when memory
+// or disk near their end, and at the stream's quota of bytes.
+// Test: internal/api/kinesis/testdata/put_record.txt, internal/api/kinesis/testdata/limits.txt
 
 import (
 	"context"

@@ -2,9 +2,10 @@ package kinesis
 
 // Compatible: every parameter and error; 500 records and 10 MiB a call; per-entry errors; records of
 // one shard keep their order.
-// Differs: no limit of 1 MiB or 1,000 records a second a shard; throttled when memory or disk near
-// their end, and at the stream's quota of bytes.
-// Test: internal/api/kinesis/testdata/put_records.txt, TestPutRecordsAllocations
+// Differs: 1 MiB and 1,000 records a second a shard hold with limits.mode aws alone; throttled when memory
+// or disk near their end, and at the stream's quota of bytes.
+// Test: internal/api/kinesis/testdata/put_records.txt, internal/api/kinesis/testdata/limits.txt,
+// TestPutRecordsAllocations, TestWriteLimits, TestWritesOverAMinute
 
 import (
 	"context"

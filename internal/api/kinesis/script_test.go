@@ -34,8 +34,8 @@ import (
 //	    lets time pass and what is due then happen.
 //	as [account=ID] [region=NAME]
 //	    says who calls from here on; account 123456789012 in eu-west-1 does at first.
-//	world [transition-delay=DURATION] [memory=BYTES] [shards=N] [streams=N] [on-demand=N]
-//	    starts again with an empty service.
+//	world [transition-delay=DURATION] [memory=BYTES] [shards=N] [streams=N] [on-demand=N] [limits]
+//	    starts again with an empty service, in which AWS's limits hold if limits says so.
 //
 // In inputs $text(x, n) stands for n times x, $blob(n) for n zero bytes in base64, and $list(n, x)
 // for x n times with commas between, in which % stands for the number of the element, and $time(d)
@@ -99,7 +99,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		var err error
 		c.delay, err = time.ParseDuration(arg(d, "transition-delay", "0s"))
 		s.check(d, err)
-		c.memory = arg(d, "memory", int64(0))
+		c.memory, c.limits = arg(d, "memory", int64(0)), d.HasArg("limits")
 		c.caps.Shards, c.caps.Streams, c.caps.OnDemandStreams = arg(d, "shards", 0), arg(d, "streams", 0), arg(d, "on-demand", 0)
 		s.start(c)
 		return "ok\n"

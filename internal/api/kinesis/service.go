@@ -98,6 +98,7 @@ func (s *Service) operations() []shape.Operation {
 		kinesis.UpdateStreamWarmThroughput(s.updateStreamWarmThroughput).AsTransient(),
 	}
 	for i := range all {
+		all[i] = s.bounded(all[i])
 		all[i].Needs = s.needs(all[i].Name)
 	}
 	return all

@@ -4,8 +4,9 @@ package kinesis
 // five minutes a subscription; a second one of the same consumer to the same shard takes over after 5 s;
 // the last event of a closed shard has ChildShards with ParentShards and no ContinuationSequenceNumber;
 // errors before the stream are answers, those after its beginning its last message.
-// Differs: no limit of one call a second a consumer and shard, nor of 2 MiB a second.
+// Differs: one call a second a consumer and shard, and 2 MiB a second, hold with limits.mode aws alone.
 // Test: TestSubscribe, TestSubscriptionsEnd, TestFanOutAgreesWithPolling, TestSlowSubscriber, TestFramesAreShared,
+// TestSubscriptionLimits,
 // internal/api/kinesis/testdata/subscribe_to_shard.txt, compat/gosdk/fanout.go
 
 import (

@@ -2,9 +2,9 @@ package kinesis
 
 // Compatible: every parameter and error; at most double, at least half; uniform ranges by splits and
 // merges, with the lineage AWS leaves behind.
-// Differs: no limit of ten calls a day; with the default transition delay of 0 the stream is ACTIVE
-// again when the call returns.
-// Test: internal/api/kinesis/testdata/update_shard_count.txt
+// Differs: ten calls in 24 hours hold with limits.mode aws alone; with the default transition delay of 0 the
+// stream is ACTIVE again when the call returns.
+// Test: internal/api/kinesis/testdata/update_shard_count.txt, TestDailyLimits
 
 import (
 	"context"

@@ -2,8 +2,8 @@ package kinesis
 
 // Compatible: every parameter and error.
 // Differs: a stream whose RecordDistributionStrategy is AUTO cannot become provisioned, of which AWS
-// says nothing; no limit of two changes a day.
-// Test: internal/api/kinesis/testdata/update_stream_mode.txt
+// says nothing; two changes in 24 hours hold with limits.mode aws alone.
+// Test: internal/api/kinesis/testdata/update_stream_mode.txt, TestDailyLimits
 
 import (
 	"context"

@@ -1,8 +1,8 @@
 package kinesis
 
 // Compatible: every parameter and error; the stream is split until it has a shard for each MiB/s.
-// Differs: as no rate is limited, warm throughput says how many shards there are and nothing else; a stream is
-// not merged when it asks for less.
+// Differs: warm throughput says how many shards there are, which is a rate with limits.mode aws alone; a stream
+// is not merged at once when it asks for less.
 // Test: internal/api/kinesis/testdata/update_stream_warm_throughput.txt
 
 import (

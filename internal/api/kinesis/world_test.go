@@ -23,6 +23,8 @@ type setup struct {
 	delay  time.Duration
 	memory int64
 	caps   stream.Caps
+	// limits has AWS's limits hold, and on-demand streams scale.
+	limits bool
 }
 
 // world is the whole service in one process: the wire layer, the API, the domain with its runner
@@ -49,6 +51,7 @@ func newWorld(t testing.TB, s setup) *world {
 	w.closers = append(w.closers, rows.Close)
 	w.streams, err = stream.New(context.Background(), stream.Config{
 		Log: log, Registry: log, Coordinator: rows, Clock: now, TransitionDelay: s.delay, Caps: s.caps,
+		Limits: s.limits, Scaling: stream.Scaling{On: s.limits},
 		Events: stream.Events{TransitionFailed: func(_ stream.Scope, name string, err error) {
 			w.t.Errorf("transition of stream %s failed: %v", name, err)
 		}},
