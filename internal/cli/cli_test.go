@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/headrace/headrace/internal/config"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -201,7 +203,11 @@ func TestDev(t *testing.T) {
 		if code := app.Run(t.Context(), append([]string{"dev", "--limits-streams", "7", "--log-format", "json"}, args...)); code != 0 {
 			t.Errorf("got %d, %s", code, stderr.String())
 		}
-		if got.Config.Limits.Streams != 7 || got.Build != app.Build {
+		mode := config.NoLimits
+		if slices.Contains(args, "--limits") {
+			mode = config.AWSLimits
+		}
+		if got.Config.Limits.Streams != 7 || got.Config.Limits.Mode != mode || got.Build != app.Build {
 			t.Errorf("the server was started with %+v", got)
 		}
 		for _, line := range []string{"Headrace 1.2.3, in memory: nothing survives when it stops.\n", want, "\nReady.\n"} {
@@ -217,7 +223,7 @@ func TestDev(t *testing.T) {
 		t.Skip("prints PowerShell")
 	}
 	f(4566, "address   http://127.0.0.1:4566\n  TLS       https://127.0.0.1:4566 (to trust it: headrace ca export > ca.pem)\n  connect   eval \"$(headrace env)\"\n")
-	f(5000, "address   http://127.0.0.1:5000\n  TLS       https://127.0.0.1:5000 (to trust it: headrace ca export --listen 127.0.0.1:5000 > ca.pem)\n  connect   eval \"$(headrace env --listen 127.0.0.1:5000 --region eu-west-1)\"\n", "--region", "eu-west-1")
+	f(5000, "address   http://127.0.0.1:5000\n  TLS       https://127.0.0.1:5000 (to trust it: headrace ca export --listen 127.0.0.1:5000 > ca.pem)\n  connect   eval \"$(headrace env --listen 127.0.0.1:5000 --region eu-west-1)\"\n", "--region", "eu-west-1", "--limits", "aws")
 }
 
 func TestDevFails(t *testing.T) {

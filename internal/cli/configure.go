@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/headrace/headrace/internal/config"
 )
@@ -32,10 +33,20 @@ func (f *configFlag) Set(text string) error {
 
 func (f *configFlag) Type() string { return f.key.Type }
 
+// limitsFlag is another name for the flag of the key limits.mode, which cannot be called limits in a file,
+// where that is a section.
+const limitsFlag, limitsKey = "limits", "limits-mode"
+
 // configFlags adds --config and the flags of the named keys, or of every key, and returns a
 // function that loads the configuration once the flags are parsed.
 func (a *App) configFlags(cmd *cobra.Command, names ...string) func() (*config.Loaded, error) {
 	var file string
+	cmd.Flags().SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == limitsFlag {
+			name = limitsKey
+		}
+		return pflag.NormalizedName(name)
+	})
 	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration `file` (or "+config.FileVariable+")")
 	var flags []*configFlag
 	for _, key := range config.Keys() {

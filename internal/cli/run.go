@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/headrace/headrace/internal/config"
 	"github.com/headrace/headrace/internal/metrics"
 	"github.com/headrace/headrace/internal/server"
 )
@@ -15,7 +16,7 @@ const ringSegments = 8
 // run runs the server as the configuration says.
 func run(ctx context.Context, s Service) error {
 	c := s.Config
-	memory := c.MemoryBytes()
+	memory, limited := c.MemoryBytes(), c.Limits.Mode == config.AWSLimits
 	restore := limitHeap(memory)
 	defer restore()
 	return server.Run(ctx, server.Config{
@@ -48,6 +49,7 @@ func run(ctx context.Context, s Service) error {
 			NewRootKey:     s.NewRootKey,
 		},
 		Caps:         server.Caps{Streams: c.Limits.Streams, Shards: c.Limits.Shards},
+		Limits:       server.Limits{AWS: limited, Scaling: c.OnDemand.Scaling.Or(limited), MostShards: c.OnDemand.Shards},
 		DrainTimeout: c.DrainTimeout,
 		Logger:       s.Logger,
 		Registry:     metrics.NewRegistry(),

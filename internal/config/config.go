@@ -51,6 +51,8 @@ type Config struct {
 	DrainTimeout time.Duration
 	// Limits bound what callers can create and send.
 	Limits Limits
+	// OnDemand says how on-demand streams follow their load.
+	OnDemand OnDemand
 	// TLS says how the port is encrypted.
 	TLS TLS
 	// Audit says what is written down about calls.
@@ -62,8 +64,10 @@ type Config struct {
 	Log Log
 }
 
-// Limits are hard caps that hold whatever AWS's own quotas would allow.
+// Limits are hard caps that hold whatever AWS's own quotas would allow, and whether those hold.
 type Limits struct {
+	// Mode is NoLimits or AWSLimits.
+	Mode LimitMode
 	// Streams and Shards are the most one account may have in one region.
 	Streams, Shards int
 	// RequestBody is the largest request body taken, before and after decompression.
@@ -113,11 +117,13 @@ func Default() Config {
 		Region:       "us-east-1",
 		DrainTimeout: 10 * time.Second,
 		Limits: Limits{
-			Streams: 1000, Shards: 10000, RequestBody: 16 << 20,
+			Mode: NoLimits, Streams: 1000, Shards: 10000, RequestBody: 16 << 20,
 			Connections: 8192, ConnectionsPerAddress: 2048,
 			RequestsPerAddress: 100_000, RequestsPerKey: 100_000,
 			StreamBytes: Share{Percent: 80}, LowWater: AutoLowWater(),
 		},
+		OnDemand: defaultOnDemand(),
+
 		TLS:     defaultTLS(),
 		Audit:   defaultAudit(),
 		Metrics: Metrics{From: AutoPeers},
@@ -196,7 +202,7 @@ func (c Config) validateValues() error {
 		{"controls.origins", checkOrigins(c.Controls.Origins)},
 		{"log.format", checkFormat(c.Log.Format)},
 		{"log.slow", checkDelay(c.Log.Slow)},
-	}, tlsChecks(c.TLS), auditChecks(c.Audit)))
+	}, limitChecks(c.Limits.Mode, c.OnDemand), tlsChecks(c.TLS), auditChecks(c.Audit)))
 }
 
 // check is what is wrong with the value of a key, if anything is.

@@ -136,6 +136,9 @@ func TestValidateNamesTheKey(t *testing.T) {
 	f("limits.stream-bytes", func(c *Config) { c.Limits.StreamBytes = Share{} })
 	f("limits.stream-bytes", func(c *Config) { c.Limits.StreamBytes = Share{Bytes: 1 << 20} })
 	f("limits.low-water", func(c *Config) { c.Limits.LowWater = Share{Percent: 60} })
+	f("limits.mode", func(c *Config) { c.Limits.Mode = "AWS" })
+	f("on-demand.scaling", func(c *Config) { c.OnDemand.Scaling = "" })
+	f("on-demand.shards", func(c *Config) { c.OnDemand.Shards = 0 })
 	f("log.format", func(c *Config) { c.Log.Format = "" })
 }
 
@@ -184,6 +187,7 @@ node-key: "" # default
 encrypt: false # default
 drain-timeout: 10s # default
 limits:
+  mode: off # default
   streams: 7 # environment variable HEADRACE_LIMITS_STREAMS
   shards: 10000 # default
   request-body: 16MiB # default
@@ -193,6 +197,9 @@ limits:
   requests-per-key: 100000 # default
   stream-bytes: 80% # default
   low-water: auto # default
+on-demand:
+  scaling: auto # default
+  shards: 200 # default
 tls:
   mode: auto # default
   cert: "" # default

@@ -93,6 +93,7 @@ func settings(c *Config) []setting {
 		{"node-key", "file", "the node's key, made if it does not exist; or env:NAME", (*textValue)(&c.NodeKey)},
 		{"encrypt", "bool", "encrypt a new data directory under the node's key; one that exists stays as it is", (*boolValue)(&c.Encrypt)},
 		{"drain-timeout", "duration", "how long requests in flight may go on after a stop was asked for", (*durationValue)(&c.DrainTimeout)},
+		{"limits.mode", "text", "limits of what shards take and give, and of calls: off or aws; --limits is the same", (*textValue)(&c.Limits.Mode)},
 		{"limits.streams", "count", "most streams an account may have in a region", (*countValue)(&c.Limits.Streams)},
 		{"limits.shards", "count", "most open shards an account may have in a region", (*countValue)(&c.Limits.Shards)},
 		{"limits.request-body", "size", "largest request body taken", (*sizeValue)(&c.Limits.RequestBody)},
@@ -103,6 +104,7 @@ func settings(c *Config) []setting {
 		{"limits.stream-bytes", "share", "most of the disk that one stream may take, as a size or a percentage", (*shareValue)(&c.Limits.StreamBytes)},
 		{"limits.low-water", "share", "free disk space below which the biggest writers are throttled; auto is 5%, at most 2GiB", (*lowWaterValue)(&c.Limits.LowWater)},
 	}
+	all = append(all, onDemandSettings(&c.OnDemand)...)
 	all = append(all, tlsSettings(&c.TLS)...)
 	all = append(all, auditSettings(&c.Audit)...)
 	all = append(all, pageSettings(c)...)

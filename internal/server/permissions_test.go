@@ -36,13 +36,16 @@ const (
 	race  = "arn:aws:kinesis:eu-west-1:111122223333:channel/race"
 )
 
-func guard(t *testing.T) *guardedServer {
+func guard(t *testing.T, change ...func(*Config)) *guardedServer {
 	t.Helper()
 	g := &guardedServer{t: t}
 	cfg := Config{
 		MemoryBytes: 64 << 20, DefaultAccount: home, Logger: discard(), Registry: newRegistry(),
 		Access: Access{ShowKey: func(_, id, secret string) { g.root = aws.Credentials{AccessKeyID: id, SecretAccessKey: secret} }},
 	}.withDefaults()
+	for _, f := range change {
+		f(&cfg)
+	}
 	ctx, fail := context.WithCancelCause(t.Context())
 	sys, err := assemble(ctx, cfg, fail)
 	if err != nil {

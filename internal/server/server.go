@@ -69,6 +69,8 @@ type Config struct {
 	Keys sigv4.Keys
 	// Caps bound what callers can create.
 	Caps Caps
+	// Limits says whose limits hold for what streams take and give.
+	Limits Limits
 	// Clock is the wall clock; nil means the machine's. Tests live through days in minutes with another.
 	Clock clock.Clock
 	// DrainTimeout is how long requests in flight may go on after ctx is done; 0 means 10 s.
@@ -96,6 +98,16 @@ type Caps struct {
 	Streams         int
 	OnDemandStreams int
 	Shards          int
+}
+
+// Limits says what streams take and give.
+type Limits struct {
+	// AWS has AWS's limits hold.
+	AWS bool
+	// Scaling has on-demand streams split and merge with their load, into MostShards by themselves at most; 0
+	// means 200.
+	Scaling    bool
+	MostShards int
 }
 
 const (

@@ -142,6 +142,8 @@ func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, 
 		TransitionDelay: cfg.TransitionDelay,
 		RestoredAt:      engines.log.RestoredAt(),
 		Caps:            stream.Caps{Streams: cfg.Caps.Streams, OnDemandStreams: cfg.Caps.OnDemandStreams, Shards: cfg.Caps.Shards},
+		Limits:          cfg.Limits.AWS,
+		Scaling:         stream.Scaling{On: cfg.Limits.Scaling, MostShards: cfg.Limits.MostShards},
 		Events: stream.Events{
 			Appeared: func(sc stream.Scope, name string) {
 				meters.AddStream(metrics.StreamID{Account: sc.Account, Region: sc.Region, Name: name})
