@@ -7,86 +7,26 @@ import (
 	"fmt"
 
 	"github.com/headrace/headrace/internal/coordinator"
-	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/commitment"
 )
-
-// CommitmentStatus says whether an account has committed itself to a minimum throughput, which on AWS is a
-// matter of its bill. Here it costs nothing, and unlocks warm throughput all the same.
-type CommitmentStatus string
-
-// The statuses, as DescribeAccountSettings spells them.
-const (
-	CommitmentEnabled  CommitmentStatus = "ENABLED"
-	CommitmentDisabled CommitmentStatus = "DISABLED"
-	// CommitmentEnding is a commitment that was disabled too early: it ends by itself.
-	CommitmentEnding CommitmentStatus = "ENABLED_UNTIL_EARLIEST_ALLOWED_END"
-)
-
-// commitmentTerm is how long a commitment lasts at least, in milliseconds.
-const commitmentTerm record.Millis = 24 * 3600_000
 
 // maxAccounts is how many accounts may have settings: where anybody may name an account, nothing else
 // bounds them.
 const maxAccounts = 10_000
 
-// Commitment is an account's minimum throughput billing commitment in a region. Times are 0 where there are none.
-type Commitment struct {
-	Status                      CommitmentStatus
-	Started, Ended, EarliestEnd record.Millis
-}
-
-// on reports whether the commitment is in force.
-func (c Commitment) on() bool { return c.Status != CommitmentDisabled }
+// Commitment is an account's minimum throughput billing commitment in a region.
+type Commitment = commitment.Commitment
 
 // accountRow is the row of an account's settings in a region.
 type accountRow struct {
-	Layout  int           `json:"v"`
-	Account string        `json:"account"`
-	Region  string        `json:"region"`
-	Started record.Millis `json:"started"`
-	// EarliestEnd is when the commitment may end, and will if Ending.
-	EarliestEnd record.Millis `json:"earliestEnd"`
-	Ending      bool          `json:"ending,omitempty"`
-	// Ended is when it ended, 0 if it has not.
-	Ended record.Millis `json:"ended,omitempty"`
+	Layout  int    `json:"v"`
+	Account string `json:"account"`
+	Region  string `json:"region"`
+	commitment.Terms
 }
 
 func (r *accountRow) key() string { return accountPrefix + r.Account + "/" + r.Region }
-
-// commitment returns what the row says at a time.
-func (r *accountRow) commitment(now record.Millis) Commitment {
-	c := Commitment{Status: CommitmentEnabled, Started: r.Started, Ended: r.Ended, EarliestEnd: r.EarliestEnd}
-	switch {
-	case r.Started == 0:
-		c.Status = CommitmentDisabled
-	case r.Ended != 0:
-		c.Status, c.EarliestEnd = CommitmentDisabled, 0
-	case r.Ending && now >= r.EarliestEnd:
-		c.Status, c.Ended, c.EarliestEnd = CommitmentDisabled, r.EarliestEnd, 0
-	case r.Ending:
-		c.Status = CommitmentEnding
-	}
-	return c
-}
-
-// change makes the row what UpdateAccountSettings asks for at a time, and reports whether that differs.
-func (r *accountRow) change(enable bool, now record.Millis) bool {
-	is := r.commitment(now).Status
-	switch {
-	case enable && is == CommitmentDisabled:
-		r.Started, r.EarliestEnd, r.Ending, r.Ended = now, now+commitmentTerm, false, 0
-	case enable && is == CommitmentEnding:
-		r.Ending = false
-	case !enable && is == CommitmentEnabled && now < r.EarliestEnd:
-		r.Ending = true
-	case !enable && is == CommitmentEnabled:
-		r.Ended = now
-	default:
-		return false
-	}
-	return true
-}
 
 // AccountSettings returns an account's commitment in a region; it is DISABLED where nobody has set it.
 func (s *Streams) AccountSettings(ctx context.Context, sc Scope) (Commitment, error) {
@@ -94,7 +34,7 @@ func (s *Streams) AccountSettings(ctx context.Context, sc Scope) (Commitment, er
 	if err != nil {
 		return Commitment{}, err
 	}
-	return row.commitment(s.now()), nil
+	return row.At(s.now()), nil
 }
 
 // UpdateAccountSettings enables or disables an account's commitment in a region and returns what it is now.
@@ -106,8 +46,8 @@ func (s *Streams) UpdateAccountSettings(ctx context.Context, sc Scope, enable bo
 			return Commitment{}, err
 		}
 		now := s.now()
-		if !row.change(enable, now) {
-			return row.commitment(now), nil
+		if !row.Change(enable, now) {
+			return row.At(now), nil
 		}
 		if version == 0 {
 			if err := s.roomForAccount(ctx, sc); err != nil {
@@ -123,7 +63,7 @@ func (s *Streams) UpdateAccountSettings(ctx context.Context, sc Scope, enable bo
 		case err != nil:
 			return Commitment{}, fmt.Errorf("write row %s: %w", row.key(), err)
 		}
-		return row.commitment(now), nil
+		return row.At(now), nil
 	}
 	return Commitment{}, fmt.Errorf("update settings of account %s: %w", sc.Account, coordinator.ErrConflict)
 }

@@ -170,23 +170,23 @@ func startAt(sc Scope, name string, sh *shard, in IteratorInput) (record.Index, 
 		return refuse(InvalidArgument, "StartingSequenceNumber %s used in GetShardIterator on shard %s "+
 			"in stream %s under account %s is invalid%s.", in.Sequence, sh.id, name, sc.Account, why)
 	}
-	p, ok := parsePosition(in.Sequence)
+	p, ok := record.ParsePosition(in.Sequence)
 	switch {
 	case !ok:
 		return 0, invalid("")
-	case p.shard != sh.number:
+	case p.Shard != sh.number:
 		return 0, refuse(InvalidArgument, "Invalid StartingSequenceNumber. It encodes %s, "+
-			"while it was used in a call to a shard with %s", ShardID(p.shard), sh.id)
-	case p.version == 0: // AWS answers InternalFailure, which tells the caller nothing
+			"while it was used in a call to a shard with %s", ShardID(p.Shard), sh.id)
+	case p.Version == 0: // AWS answers InternalFailure, which tells the caller nothing
 		return 0, invalid("")
-	case p.version != 2 || p.created != sh.created:
+	case p.Version != 2 || p.Created != sh.created:
 		return 0, invalid(" because it did not come from this stream")
-	case !p.exact:
+	case !p.Exact:
 		return 0, invalid("")
 	case in.Type == AfterSequenceNumber:
-		return p.index + 1, nil
+		return p.Index + 1, nil
 	}
-	return p.index, nil
+	return p.Index, nil
 }
 
 // seek returns the index of the first record that arrived at or after a time.

@@ -133,7 +133,7 @@ func (s *Streams) checkWarm(ctx context.Context, sc Scope, name string, mode Mod
 	switch {
 	case err != nil:
 		return err
-	case !c.on():
+	case !c.On():
 		return noWarmThroughput(sc)
 	case mode != OnDemand:
 		return provisionedRefused(sc, name)

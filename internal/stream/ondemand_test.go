@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/stream/commitment"
 )
 
 // TestAutoSpreadsEvenly puts records of one key, in calls of all sizes and from several writers at a time,
@@ -86,7 +87,7 @@ func TestAccountsWithSettingsAreBounded(t *testing.T) {
 	last := Scope{Account: "999999999999", Region: home.Region}
 	_, err = w.UpdateAccountSettings(t.Context(), last, true)
 	refused(t, err, LimitExceeded, "This request would exceed the limit of accounts with settings. Account: 999999999999. Limit: 10000.")
-	if c, err := w.UpdateAccountSettings(t.Context(), last, false); err != nil || c.Status != CommitmentDisabled {
+	if c, err := w.UpdateAccountSettings(t.Context(), last, false); err != nil || c.Status != commitment.Disabled {
 		t.Errorf("disabling what is disabled: %+v, %v", c, err)
 	}
 	_, err = w.UpdateAccountSettings(t.Context(), home, false)

@@ -179,22 +179,22 @@ func (s *Streams) reuse(ps *putScratch) {
 // carry a time ahead of the clock: a new shard is created a second in the future, and clocks step
 // back; then the shard it names must know that time.
 func (s *Streams) issued(ctx context.Context, v *view, text string) bool {
-	p, ok := parsePosition(text)
+	p, ok := record.ParsePosition(text)
 	if !ok {
 		return false
 	}
-	if p.time <= s.now().Seconds() {
+	if p.Time <= s.now().Seconds() {
 		return true
 	}
-	sh := v.shard(p.shard, s.now())
-	if sh == nil || sh.created != p.created {
+	sh := v.shard(p.Shard, s.now())
+	if sh == nil || sh.created != p.Created {
 		return false
 	}
-	if p.time <= sh.created {
+	if p.Time <= sh.created {
 		return true
 	}
 	b, err := s.cfg.Log.Bounds(ctx, sh.log())
-	return err == nil && p.time <= b.LastArrival.Seconds()
+	return err == nil && p.Time <= b.LastArrival.Seconds()
 }
 
 // putAll writes recs to a stream. A sealed or dropped shard means that the routing table is out of

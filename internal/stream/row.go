@@ -94,6 +94,12 @@ type plan struct {
 // [0, 2^128-1] among themselves without gap or overlap.
 type HashRange = keyspace.Range
 
+// ShardID returns the id of the shard with a number: "shardId-" and at least twelve digits.
+func ShardID(number int32) string { return keyspace.ShardID(number) }
+
+// ParseShardID reads a shard id as leniently as AWS does; ok is false for what is none.
+func ParseShardID(id string) (number int32, ok bool) { return keyspace.ParseShardID(id) }
+
 // op is one split or merge. It carries everything that repeating it needs.
 type op = keyspace.Op
 

@@ -1,7 +1,7 @@
 // Package keyspace is how the open shards of a stream divide the hash keys, [0, 2^128-1], among themselves, and
 // the splits and merges that turn one division into another.
 //
-// It knows numbers and ranges of shards and nothing else of them: what a shard is, and what it takes to close
+// It knows the numbers of shards, which their ids spell, and their ranges, and nothing else of them: what a shard is, and what it takes to close
 // one and open another, is in package stream.
 package keyspace
 
