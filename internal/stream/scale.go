@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,16 +33,11 @@ const (
 	leastLook record.Millis = 30_000
 )
 
-// capacityRow is the row of what an on-demand stream's plans depend on.
-type capacityRow struct {
-	Layout int `json:"v"`
-	capacity.History
-}
-
 // capacityKey is the key of a stream's.
 func capacityKey(stream uint64) string { return fmt.Sprintf("%s%016x", capacityPrefix, stream) }
 
 // scaler looks at on-demand streams again and again, and has them split and merged. It is for one goroutine.
+// What it counts is what this node puts.
 type scaler struct {
 	s *Streams
 	// seen is what it knows of each stream.
@@ -56,12 +50,8 @@ type observed struct {
 	version coordinator.Version
 	// unwritten says that the history is not as it was written.
 	unwritten bool
-	// at is when the stream was looked at, and counts what its shards had taken by then.
-	at     record.Millis
-	counts map[int32]counts
+	meter     capacity.Meter
 }
-
-type counts struct{ bytes, records uint64 }
 
 // runScaler looks at the streams until ctx is done.
 func (s *Streams) runScaler(ctx context.Context) {
@@ -117,13 +107,14 @@ func (sc *scaler) lookAt(ctx context.Context, e *entry) error {
 			return err
 		}
 		sc.seen[e] = o
-		o.measure(s, e, now)
+		o.meter.Take(now, s.readings(e, e.view.Load(), now))
 		return nil
 	}
-	if passed := now - o.at; passed >= 0 && passed < leastLook {
+	if passed := now - o.meter.At(); passed >= 0 && passed < leastLook {
 		return nil
 	}
-	v, shards, total := o.measure(s, e, now)
+	v := e.view.Load()
+	shards, total := o.meter.Take(now, s.readings(e, v, now))
 	if len(shards) == 0 {
 		return nil
 	}
@@ -152,39 +143,27 @@ func (sc *scaler) lookAt(ctx context.Context, e *entry) error {
 	return s.rescale(ctx, e, v, plan)
 }
 
-// measure returns what each open shard got since the last look, and all together, in shards; nothing if this
-// is the first, or the clock went back.
-func (o *observed) measure(s *Streams, e *entry, now record.Millis) (v *view, shards []capacity.Shard, total float64) {
-	v = e.view.Load()
-	seconds := float64(now-o.at) / 1000
-	if o.counts == nil || seconds <= 0 {
-		seconds = 0
-	}
-	next := make(map[int32]counts, len(v.shards))
-	var bytes, records float64
+// readings returns what this node has put into the shards of a view.
+func (s *Streams) readings(e *entry, v *view, now record.Millis) []capacity.Reading {
+	var all []capacity.Reading
 	for _, sh := range v.shards {
-		c := counts{sh.budget.bytes.Load(), sh.budget.records.Load()}
-		last := o.counts[sh.number]
-		next[sh.number] = c
-		bytes, records = bytes+float64(c.bytes-last.bytes), records+float64(c.records-last.records)
-	}
-	if seconds > 0 {
-		shards = make([]capacity.Shard, len(v.open))
-		for i, sh := range v.open {
-			c, last := next[sh.number], o.counts[sh.number]
-			load, _ := s.hot.Load(hot.Shard{Stream: e.id, Number: sh.number}, now)
-			shards[i] = capacity.Shard{
-				Bytes: float64(c.bytes-last.bytes) / seconds, Records: float64(c.records-last.records) / seconds,
-				Width: sh.hash.Width(),
-			}
-			if len(load.Keys) > 0 && !v.row.Auto {
-				shards[i].TopKey = load.Keys[0].Share
-			}
+		if sh.closed != 0 {
+			all = append(all, sh.reading())
 		}
-		total = capacity.Load(bytes/seconds, records/seconds)
 	}
-	o.at, o.counts = now, next
-	return v, shards, total
+	for _, sh := range v.open {
+		r := sh.reading()
+		load, _ := s.hot.Load(hot.Shard{Stream: e.id, Number: sh.number}, now)
+		if r.Open, r.Width = true, sh.hash.Width(); len(load.Keys) > 0 && !v.row.Auto {
+			r.TopKey = load.Keys[0].Share
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func (sh *shard) reading() capacity.Reading {
+	return capacity.Reading{Number: sh.number, Bytes: sh.budget.bytes.Load(), Records: sh.budget.records.Load()}
 }
 
 // bounded returns so much of a plan as a stream's row holds.
@@ -239,14 +218,10 @@ func (s *Streams) readCapacity(ctx context.Context, e *entry, o *observed, now r
 	case err != nil:
 		return fmt.Errorf("read row %s: %w", key, err)
 	}
-	var c capacityRow
-	if err := json.Unmarshal(row.Value, &c); err != nil {
+	if o.history, err = capacity.Decode(row.Value); err != nil {
 		return fmt.Errorf("read row %s: %w", key, err)
 	}
-	if c.Layout != rowVersion {
-		return fmt.Errorf("read row %s: layout %d is not known here", key, c.Layout)
-	}
-	o.history, o.version = c.History, row.Version
+	o.version = row.Version
 	return nil
 }
 
@@ -264,7 +239,7 @@ func (s *Streams) writeCapacity(ctx context.Context, e *entry, o *observed) erro
 		if v := e.view.Load(); v.gone || v.row.Status == Deleting {
 			return streamNotFound(e.scope, e.name)
 		}
-		version, err := s.cfg.Coordinator.Put(ctx, key, encodeRow(capacityRow{rowVersion, o.history}), o.version)
+		version, err := s.cfg.Coordinator.Put(ctx, key, o.history.Encode(), o.version)
 		switch {
 		case err == nil:
 			o.version, o.unwritten = version, false
