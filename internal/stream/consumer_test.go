@@ -147,7 +147,7 @@ func TestSubscriptionOfNobody(t *testing.T) {
 	sub, _, err := w.Subscribe(ctx, home, SubscribeInput{ConsumerARN: c.ARN, Position: IteratorInput{ShardID: "0", Type: Latest}})
 	w.must(err)
 	defer sub.Close()
-	w.subscriptions.remove(sub) // so nobody tells it
+	w.subscriptions.Remove(sub.key, &sub.holder) // so nobody tells it
 	w.must(w.DeregisterConsumer(ctx, home, ConsumerRef{ARN: c.ARN}))
 	refused(t, sub.Wait(ctx), NotFound, "Consumer wheel, account 123456789012 not found.")
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/claim"
 	"github.com/headrace/headrace/internal/stream/limit"
 )
 
@@ -42,7 +42,7 @@ type Subscription struct {
 	entry   *entry
 	shard   *shard
 	key     subscriptionKey
-	began   record.Millis
+	holder  claim.Holder
 	// end ends it with a cause, from any goroutine; stop lets go of its timer.
 	end  context.CancelCauseFunc
 	stop context.CancelFunc
@@ -63,61 +63,17 @@ type subscriptionKey struct {
 }
 
 // subscriptions is the subscriptions under way. It is safe for concurrent use.
-type subscriptions struct {
-	mu      sync.Mutex
-	current map[subscriptionKey]*Subscription
-}
-
-// begin takes the place of an older subscription, which hears why. The error says that it is too young, or
-// what admit objects to.
-func (ss *subscriptions) begin(sub *Subscription, admit func() error) error {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	old := ss.current[sub.key]
-	if old != nil && sub.began-old.began < takeOver {
-		return anotherSubscription()
-	}
-	if err := admit(); err != nil {
-		return err
-	}
-	if old != nil {
-		old.end(anotherSubscription())
-	}
-	if ss.current == nil {
-		ss.current = map[subscriptionKey]*Subscription{}
-	}
-	ss.current[sub.key] = sub
-	return nil
-}
-
-// remove forgets a subscription, unless another one has its place.
-func (ss *subscriptions) remove(sub *Subscription) {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	if ss.current[sub.key] == sub {
-		delete(ss.current, sub.key)
-	}
-}
+type subscriptions struct{ claim.Table[subscriptionKey] }
 
 // endConsumer ends the subscriptions of a consumer, and endStream those of all consumers of a stream.
 func (ss *subscriptions) endConsumer(c *consumer, why error) {
-	ss.endAll(why, func(k *subscriptionKey) bool {
+	ss.End(why, func(k *subscriptionKey) bool {
 		return k.stream == c.stream && k.name == c.name && k.created == c.created
 	})
 }
 
 func (ss *subscriptions) endStream(stream uint64, why error) {
-	ss.endAll(why, func(k *subscriptionKey) bool { return k.stream == stream })
-}
-
-func (ss *subscriptions) endAll(why error, which func(k *subscriptionKey) bool) {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	for k, sub := range ss.current {
-		if which(&k) {
-			sub.end(why)
-		}
-	}
+	ss.End(why, func(k *subscriptionKey) bool { return k.stream == stream })
 }
 
 func anotherSubscription() *Error {
@@ -148,7 +104,7 @@ func (s *Streams) Subscribe(ctx context.Context, sc Scope, in SubscribeInput) (*
 		return nil, nil, shardNotFound(sc, e.name, number)
 	}
 	sub := &Subscription{
-		streams: s, entry: e, shard: sh, began: now,
+		streams: s, entry: e, shard: sh,
 		key: subscriptionKey{stream: e.id, name: c.name, created: c.created, shard: number},
 	}
 	if sub.next, sub.last, err = s.position(ctx, sc, e.name, sh, in.Position); err != nil {
@@ -159,7 +115,8 @@ func (s *Streams) Subscribe(ctx context.Context, sc Scope, in SubscribeInput) (*
 	}
 	ctx, sub.stop = context.WithTimeoutCause(ctx, SubscriptionLife, ErrLifeOver)
 	ctx, sub.end = context.WithCancelCause(ctx)
-	if err := s.subscriptions.begin(sub, func() error {
+	sub.holder = claim.Holder{Began: now, End: sub.end}
+	if err := s.subscriptions.Begin(sub.key, &sub.holder, takeOver, anotherSubscription(), func() error {
 		return s.Admit(sc, "SubscribeToShard", c.arn(v.arn())+"/"+sh.id, subscribeRate)
 	}); err != nil {
 		sub.Close()
@@ -194,7 +151,7 @@ func (s *Streams) position(ctx context.Context, sc Scope, name string, sh *shard
 func (sub *Subscription) Close() {
 	sub.end(nil)
 	sub.stop()
-	sub.streams.subscriptions.remove(sub)
+	sub.streams.subscriptions.Remove(sub.key, &sub.holder)
 }
 
 // Place is where a subscription stands: subscriptions that stand at the same place are sent the same.
