@@ -120,9 +120,8 @@ func (sc *scaler) lookAt(ctx context.Context, e *entry) error {
 	}
 	o.unwritten = o.history.Note(now, total) || o.unwritten
 	plan := capacity.Make(now, shards, &o.history, capacity.Rules{
-		Most: min(s.cfg.Scaling.MostShards, maxShards), Warm: v.row.WarmMiBps / shardMiBps,
+		Most: min(s.cfg.Scaling.MostShards, maxShards), Warm: v.row.WarmMiBps / shardMiBps, AtOnce: opsAtOnce,
 	})
-	plan = bounded(plan)
 	release, fits := s.reservePlan(e, plan)
 	defer release()
 	if !fits {
@@ -164,13 +163,6 @@ func (s *Streams) readings(e *entry, v *view, now record.Millis) []capacity.Read
 
 func (sh *shard) reading() capacity.Reading {
 	return capacity.Reading{Number: sh.number, Bytes: sh.budget.bytes.Load(), Records: sh.budget.records.Load()}
-}
-
-// bounded returns so much of a plan as a stream's row holds.
-func bounded(p capacity.Plan) capacity.Plan {
-	p.Split = p.Split[:min(len(p.Split), opsAtOnce)]
-	p.Merge = p.Merge[:min(len(p.Merge), opsAtOnce)]
-	return p
 }
 
 // reservePlan claims the shards that a plan adds. The release is never nil.

@@ -146,6 +146,8 @@ type Rules struct {
 	Most int
 	// Warm is for how many shards it must always be ready.
 	Warm int
+	// AtOnce is the most shards that one plan splits or merges, 0 for any number.
+	AtOnce int
 }
 
 // Target returns how many shards the stream should have.
@@ -164,13 +166,21 @@ func (p Plan) Empty() bool { return len(p.Split)+len(p.Merge) == 0 }
 // Make plans what to do now.
 func Make(now record.Millis, shards []Shard, h *History, r Rules) Plan {
 	target := h.Target(r)
-	if split := grow(now, shards, h, r, target); len(split) > 0 {
+	if split := r.some(grow(now, shards, h, r, target)); len(split) > 0 {
 		return Plan{Split: split}
 	}
 	if now-h.Changed < rest && now >= h.Changed {
 		return Plan{}
 	}
-	return Plan{Merge: shrink(shards, target)}
+	return Plan{Merge: r.some(shrink(shards, target))}
+}
+
+// some returns as many of what is to be done as may be at once.
+func (r Rules) some(all []int) []int {
+	if r.AtOnce > 0 {
+		return all[:min(len(all), r.AtOnce)]
+	}
+	return all
 }
 
 // Did takes in that a plan was made for a stream of so many shards.

@@ -240,6 +240,15 @@ func TestRules(t *testing.T) {
 	f(1, Rules{Most: 200, Warm: 50}, 50)
 	f(1, Rules{Most: 200, Warm: 500}, 500)
 	f(1, Rules{Most: 2}, 2)
+	h := History{}
+	h.Note(start, 4)
+	if p := Make(start, make([]Shard, 4), &h, Rules{Most: 200}); !p.Empty() {
+		t.Errorf("shards of no keys at all are split: %+v", p)
+	}
+	wide := []Shard{{Width: .25}, {Width: .25}, {Width: .25}, {Width: .25}}
+	if p := Make(start, wide, &h, Rules{Most: 200, AtOnce: 3}); len(p.Split) != 3 {
+		t.Errorf("%d splits; want 3 at once", len(p.Split))
+	}
 }
 
 // TestHistory keeps what it must, whatever the clock does.
