@@ -48,7 +48,7 @@ func run(ctx context.Context, s Service) error {
 			ShowKey:        s.ShowKey,
 			NewRootKey:     s.NewRootKey,
 		},
-		Caps:         server.Caps{Streams: c.Limits.Streams, Shards: c.Limits.Shards},
+		Caps:         caps(c.Limits),
 		Limits:       server.Limits{AWS: limited, Scaling: c.OnDemand.Scaling.Or(limited), MostShards: c.OnDemand.Shards},
 		DrainTimeout: c.DrainTimeout,
 		Logger:       s.Logger,
@@ -56,6 +56,18 @@ func run(ctx context.Context, s Service) error {
 		Build:        metrics.Build{Version: s.Build.version(), Commit: s.Build.commit(), GoVersion: runtime.Version()},
 		Ready:        s.Ready,
 	})
+}
+
+// awsOnDemandStreams is how many on-demand streams AWS lets an account have in a region.
+const awsOnDemandStreams = 50
+
+// caps are the bounds on what callers create.
+func caps(l config.Limits) server.Caps {
+	c := server.Caps{Streams: l.Streams, Shards: l.Shards}
+	if l.Mode == config.AWSLimits {
+		c.OnDemandStreams = min(l.Streams, awsOnDemandStreams)
+	}
+	return c
 }
 
 // limitHeap keeps the garbage collector from letting the heap grow to twice the memory budget before
