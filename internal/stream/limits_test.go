@@ -135,6 +135,18 @@ func TestLimitsFollowShards(t *testing.T) {
 	if n := put(); n != 2 {
 		t.Errorf("%d halves of a MiB were taken by the child; want 2", n)
 	}
+	// A row that somebody else wrote again is of the same shard.
+	e, v, err := w.find(home, ref)
+	w.must(err)
+	_, err = w.cfg.Coordinator.Put(t.Context(), v.open[0].key(), v.open[0].encode(), v.open[0].version)
+	w.must(err)
+	w.must(w.reload(t.Context(), e))
+	if v.open[0] == e.view.Load().open[0] {
+		t.Error("the row is not known again")
+	}
+	if n := put(); n != 0 {
+		t.Errorf("%d halves of a MiB were taken after the row was read again", n)
+	}
 	it := w.iterator(ref, IteratorInput{ShardID: "0", Type: TrimHorizon})
 	for i := range 5 {
 		r, err := w.GetRecords(t.Context(), home, "", it, 1)

@@ -76,10 +76,10 @@ func (s *Streams) Put(ctx context.Context, sc Scope, ref Ref, rec record.Entry, 
 }
 
 // PutAll writes records, at most 500, and appends one result a record to out, in the same order.
-// Records of one shard are written in request order, all or none, but for those that are more than the shard
-// takes where AWS's limits hold; a shard that refuses them leaves the others alone. An error means that nothing was written, or that the outcome is unknown
-// because ctx was done or storage failed. Nothing of the records is kept. It does not allocate for
-// each record.
+// Records of one shard are written in request order, all or none, but for those that are more than
+// the shard takes where AWS's limits hold; a shard that refuses them leaves the others alone. An
+// error means that nothing was written, or that the outcome is unknown because ctx was done or
+// storage failed. Nothing of the records is kept. It does not allocate for each record.
 func (s *Streams) PutAll(ctx context.Context, sc Scope, ref Ref, recs []record.Entry, out []PutResult) ([]PutResult, error) {
 	e, err := s.checkPutAll(sc, ref, recs)
 	if err != nil {

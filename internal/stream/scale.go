@@ -122,11 +122,8 @@ func (sc *scaler) lookAt(ctx context.Context, e *entry) error {
 	plan := capacity.Make(now, shards, &o.history, capacity.Rules{
 		Most: min(s.cfg.Scaling.MostShards, maxShards), Warm: v.row.WarmMiBps / shardMiBps, AtOnce: opsAtOnce,
 	})
-	release, fits := s.reservePlan(e, plan)
+	plan, release := s.reserveFor(e, plan)
 	defer release()
-	if !fits {
-		plan = capacity.Plan{}
-	}
 	if !plan.Empty() {
 		// First what happened is written down, then it happens: a crash between the two costs the
 		// stream a few minutes, the other way round it could double too often.
@@ -165,16 +162,17 @@ func (sh *shard) reading() capacity.Reading {
 	return capacity.Reading{Number: sh.number, Bytes: sh.budget.bytes.Load(), Records: sh.budget.records.Load()}
 }
 
-// reservePlan claims the shards that a plan adds. The release is never nil.
-func (s *Streams) reservePlan(e *entry, p capacity.Plan) (release func(), fits bool) {
-	if p.Empty() {
-		return func() {}, true
+// reserveFor claims the shards that a plan adds, and returns so much of it as the account has shards for. The
+// release is never nil.
+func (s *Streams) reserveFor(e *entry, p capacity.Plan) (fits capacity.Plan, release func()) {
+	for !p.Empty() {
+		release, err := s.reserve(e.scope, usage{open: len(p.Split), held: 2*len(p.Split) + len(p.Merge)})
+		if err == nil {
+			return p, release
+		}
+		p.Split, p.Merge = p.Split[:len(p.Split)/2], p.Merge[:len(p.Merge)/2]
 	}
-	release, err := s.reserve(e.scope, usage{open: len(p.Split), held: 2*len(p.Split) + len(p.Merge)})
-	if err != nil {
-		return func() {}, false // the account has no shards left: the stream keeps those it has
-	}
-	return release, true
+	return p, func() {}
 }
 
 // rescale splits and merges shards of a stream as a plan for a view of it says. A stream that was changed

@@ -41,3 +41,28 @@ func TestStored(t *testing.T) {
 		}
 	}
 }
+
+// FuzzDecode reads anything as a history: what passes can be planned with.
+func FuzzDecode(f *testing.F) {
+	h := History{Changed: start}
+	h.Note(start, 3)
+	h.Did(start, 4, Plan{Split: []int{1}})
+	f.Add(h.Encode())
+	f.Add([]byte(`{"v":1,"peaks":[{"d":-1,"l":-1e308},{"d":9223372036854775807,"l":1e308}],"grown":[{"at":-1,"from":-1}]}`))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		h, err := Decode(value)
+		if err != nil {
+			return
+		}
+		shards := []Shard{{Bytes: NominalBytes, Width: .5}, {Width: .5}}
+		p := Make(start, shards, &h, Rules{Most: 200})
+		for _, i := range append(p.Split, p.Merge...) {
+			if i < 0 || i >= len(shards) {
+				t.Fatalf("a plan for shard %d of %d", i, len(shards))
+			}
+		}
+		h.Note(start, 1)
+		h.Did(start, len(shards), p)
+		h.Encode()
+	})
+}
