@@ -104,7 +104,7 @@ func (h *History) Note(now record.Millis, load float64) (changed bool) {
 	today := int64(now / day)
 	kept := slices.DeleteFunc(h.Peaks, func(p Peak) bool { return p.Day <= today-remembered })
 	changed, h.Peaks = len(kept) < len(h.Peaks), kept
-	load = math.Ceil(load*step) / step
+	load = math.Ceil(min(load, math.MaxInt32)*step) / step
 	for i := range h.Peaks {
 		if h.Peaks[i].Day == today {
 			if load <= h.Peaks[i].Load {
