@@ -10,6 +10,7 @@ import (
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/stream/hot"
+	"github.com/headrace/headrace/internal/stream/seal"
 )
 
 // maxPut is how many bytes of data and partition keys one PutAll may carry.
@@ -25,6 +26,8 @@ type PutResult struct {
 	ShardID string
 	// Sequence is the record's sequence number; it means nothing if Err is set.
 	Sequence record.SequenceNumber
+	// Encrypted says that the stream seals its records.
+	Encrypted bool
 	// Err says why the record was not written: Throughput or Internal. Records of one shard share it.
 	Err *Error
 }
@@ -40,6 +43,7 @@ type putScratch struct {
 	order   []int32        // todo, grouped by shard
 	entries []record.Entry // the records in that order
 	batches []shardlog.Batch
+	sealer  seal.Sealer
 }
 
 // grow returns s with room for n elements and length n.
@@ -161,6 +165,9 @@ func (s *Streams) findWritable(sc Scope, ref Ref) (*entry, *view, error) {
 	if err == nil && !v.writable() {
 		err = streamNotFound(sc, e.name)
 	}
+	if err == nil {
+		_, err = v.sealing()
+	}
 	return e, v, err
 }
 
@@ -170,6 +177,7 @@ func (s *Streams) reuse(ps *putScratch) {
 	clear(ps.batches[:cap(ps.batches)])
 	clear(ps.out)
 	ps.one[0] = record.Entry{}
+	ps.sealer.Reset()
 	s.scratch.Put(ps)
 }
 
@@ -247,6 +255,10 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 		ps.route(v, recs)
 	}
 	ps.group(v, recs)
+	if err := ps.seal(v); err != nil {
+		return err
+	}
+	encrypted := v.row.Encryption.Key != 0
 	results, err := s.cfg.Log.Append(ctx, ps.batches)
 	if err != nil {
 		return fmt.Errorf("put to stream %s: %w", e.name, err)
@@ -268,14 +280,14 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 				failure = rateExceeded(e.scope, e.name, sh.id)
 			}
 			for _, i := range members {
-				out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Err: failure}
+				out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Encrypted: encrypted, Err: failure}
 			}
 			continue
 		}
 		s.hot.Count(hot.Shard{Stream: e.id, Number: sh.number}, r.ArrivalTime, ps.batches[b].Entries)
 		seq := sh.sequence(r.First, r.ArrivalTime)
 		for _, i := range members {
-			out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Sequence: seq}
+			out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Encrypted: encrypted, Sequence: seq}
 			seq.Index++
 		}
 	}
