@@ -33,8 +33,8 @@ type encryption struct {
 }
 
 // StartEncryption has a stream seal the records that it takes from then on under a new data key, which
-// belongs to the key that keyID names; one that has a data key for that, and can use it, keeps it. The stream is UPDATING
-// for a while, and until it is ACTIVE again records are taken as before.
+// belongs to the key that keyID names; one that has a data key for that, and can use it, keeps it. The
+// stream is UPDATING for a while, and until it is ACTIVE again records are taken as before.
 func (s *Streams) StartEncryption(ctx context.Context, sc Scope, ref Ref, keyID string) error {
 	e, _, err := s.find(sc, ref)
 	if err != nil {
