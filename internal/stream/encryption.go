@@ -139,13 +139,17 @@ func (ps *putScratch) seal(v *view) error {
 
 // openPage opens the sealed records of a page; the opener, nil if there are none, is to be given back with
 // the page. A page ends before the first record that cannot be opened; it is an error to begin with one.
-func (s *Streams) openPage(e *entry, sh *shard, page *shardlog.Page) (*seal.Opener, error) {
+func (s *Streams) openPage(ctx context.Context, e *entry, sh *shard, page *shardlog.Page) (*seal.Opener, error) {
 	if !seal.Any(page.Records) {
 		return nil, nil
 	}
 	o := s.openers.Get().(*seal.Opener)
-	v := e.view.Load() // what is in the log by now was sealed under a key that is known by now
+	v := e.view.Load() // what this node has sealed by now was under a key that it knows by now
 	n, err := o.Open(v.keys, sh.stream, sh.number, page.Records)
+	if n == 0 && errors.Is(err, seal.ErrMissing) && s.reload(ctx, e) == nil { // another node may have made it
+		v = e.view.Load()
+		n, err = o.Open(v.keys, sh.stream, sh.number, page.Records)
+	}
 	switch {
 	case err == nil:
 		return o, nil

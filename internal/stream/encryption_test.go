@@ -270,6 +270,25 @@ func TestSubscriptionOfLockedStream(t *testing.T) {
 	refused(t, err, KMSAccessDenied, fmt.Sprintf(deniedText, "decrypt"))
 }
 
+// TestAnotherNodesKey reads what another node has sealed under a key that this one has not heard of.
+func TestAnotherNodesKey(t *testing.T) {
+	ctx := t.Context()
+	w := newWorld(t, 0, Caps{})
+	ref := w.create("mill", 1)
+	other, err := New(ctx, w.cfg)
+	w.must(err)
+	w.must(w.StartEncryption(ctx, home, ref, "alias/mill"))
+	w.put1(ref, "sealed")
+	it, err := other.GetShardIterator(ctx, home, ref, IteratorInput{ShardID: "0", Type: TrimHorizon})
+	w.must(err)
+	r, err := other.GetRecords(ctx, home, "", it, 0)
+	w.must(err)
+	defer r.Release()
+	if len(r.Page.Records) != 1 || string(r.Page.Records[0].Data) != "sealed" {
+		t.Errorf("the other node reads %+v", r.Page.Records)
+	}
+}
+
 // TestTamperedRecord puts a record into the log that nobody sealed: it is a fault of ours to give it out,
 // and those before it are read.
 func TestTamperedRecord(t *testing.T) {

@@ -286,7 +286,7 @@ func (s *Streams) GetRecords(ctx context.Context, sc Scope, arn, text string, li
 	case err != nil:
 		return nil, fmt.Errorf("read %s of stream %s: %w", sh.id, e.name, err)
 	}
-	opener, err := s.openPage(e, sh, page)
+	opener, err := s.openPage(ctx, e, sh, page)
 	if err != nil {
 		page.Release()
 		return nil, err

@@ -272,7 +272,7 @@ func (sub *Subscription) Read(ctx context.Context) (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	opener, err := sub.streams.openPage(sub.entry, sub.shard, page)
+	opener, err := sub.streams.openPage(ctx, sub.entry, sub.shard, page)
 	if err != nil {
 		page.Release()
 		return nil, err
