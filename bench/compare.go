@@ -23,6 +23,8 @@ type target struct {
 	process *process
 	// shards is how many shards its stream has, 0 for a server that knows no streams.
 	shards int
+	// encrypted says that the stream is.
+	encrypted bool
 	// start starts the process anew for each round, if it is not nil.
 	start func(context.Context) (*process, error)
 
@@ -102,6 +104,12 @@ func (t *target) round(ctx context.Context, o options, requests []request, conns
 	if t.shards > 0 {
 		if err := t.process.freshStream(ctx, t.shards); err != nil {
 			return err
+		}
+		if t.encrypted {
+			in := map[string]any{"StreamName": benchStream, "EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"}
+			if err := t.process.call(ctx, "StartStreamEncryption", in, nil); err != nil {
+				return err
+			}
 		}
 	}
 	requests, err := t.process.signed(ctx, requests)

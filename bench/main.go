@@ -47,6 +47,7 @@ func scenarios() []scenario {
 		{"memory", inMemory},
 		{"durable", durable},
 		{"putrecord", single},
+		{"encrypted", encrypted},
 		{"signatures", signatures},
 		{"openloop", openLoop},
 		{"shards", shards},

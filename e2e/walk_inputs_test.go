@@ -182,6 +182,8 @@ func (w *walk) streamCalls(stream string) map[string]map[string]any {
 		"RegisterStreamConsumer":        {"StreamARN": arnOf(stream), "ConsumerName": "pond", "Tags": tags},
 		"RemoveTagsFromStream":          with(name, "TagKeys", []string{"team"}),
 		"SplitShard":                    with(name, "ShardToSplit", first, "NewStartingHashKey", "7"),
+		"StartStreamEncryption":         with(name, "EncryptionType", "KMS", "KeyId", "alias/aws/kinesis"),
+		"StopStreamEncryption":          with(name, "EncryptionType", "KMS", "KeyId", "alias/aws/kinesis"),
 		"SubscribeToShard":              {"ConsumerARN": consumer, "ShardId": first, "StartingPosition": map[string]string{"Type": "TRIM_HORIZON"}},
 		"TagResource":                   with(arn, "Tags", map[string]string{"a": "b"}),
 		"UntagResource":                 with(arn, "TagKeys", []string{"team"}),

@@ -61,6 +61,8 @@ type stored struct {
 	Key     string
 	Bytes   int
 	SHA256  string
+	// Encryption is the record's encryption type.
+	Encryption string `json:",omitempty"`
 }
 
 // config is a server with a log so small that a directory is, too. The first start makes a root key and
@@ -273,6 +275,7 @@ func (s *served) follow(iterator string) []stored {
 				ApproximateArrivalTimestamp float64
 				PartitionKey                string
 				Data                        []byte
+				EncryptionType              string
 			}
 			NextShardIterator  string
 			MillisBehindLatest int64
@@ -280,7 +283,7 @@ func (s *served) follow(iterator string) []stored {
 		s.call("GetRecords", node.Fields{"ShardIterator": iterator, "Limit": 7}, &page)
 		for _, r := range page.Records {
 			sum := sha256.Sum256(r.Data)
-			records = append(records, stored{r.SequenceNumber, r.ApproximateArrivalTimestamp, r.PartitionKey, len(r.Data), hex.EncodeToString(sum[:])})
+			records = append(records, stored{r.SequenceNumber, r.ApproximateArrivalTimestamp, r.PartitionKey, len(r.Data), hex.EncodeToString(sum[:]), r.EncryptionType})
 		}
 		if iterator = page.NextShardIterator; len(page.Records) == 0 {
 			break

@@ -19,7 +19,7 @@ import (
 // write makes a directory with a bit of everything and keeps it as name.tar.gz and name.json:
 // streams of both modes, tags, splits, merges and a uniform scaling, another retention, a resource policy,
 // a root key that the node's key sealed, a deleted stream, a record that no group holds, empty data, all byte values, records in block files and records in the
-// log alone, and so many changes of tags that the coordinator has a snapshot, with commands behind it in
+// log alone, records sealed under two data keys of their stream, and so many changes of tags that the coordinator has a snapshot, with commands behind it in
 // block files of the position-trimmed class and in the log. In the middle it is lost and restored from a
 // backup, so that shards have left numbers out.
 func write(t *testing.T, name string) {
@@ -39,13 +39,21 @@ func write(t *testing.T, name string) {
 	s.put("gone", 10)
 	s.snapshot(dir)
 	s.call("SplitShard", node.Fields{"StreamName": "orders", "ShardToSplit": "shardId-000000000000", "NewStartingHashKey": "1000"}, nil)
-	s.put("orders", 20)
 	s.insist("PutRecord", node.Fields{"StreamName": "orders", "PartitionKey": "large", "Data": bytes.Repeat([]byte("no group holds this. "), 90_000)})
+	s.encrypt("orders", "alias/aws/kinesis") // not before: what is sealed does not compress
+	s.put("orders", 20)
 	s.flush("orders")
 	dir = s.restored(dir)
+	s.encrypt("orders", "alias/mill")
 	s.call("MergeShards", node.Fields{"StreamName": "orders", "ShardToMerge": "shardId-000000000003", "AdjacentShardToMerge": "shardId-000000000001"}, nil)
 	s.call("UpdateShardCount", node.Fields{"StreamName": "orders", "TargetShardCount": 3, "ScalingType": "UNIFORM_SCALING"}, nil)
+	s.clock.Advance(20 * time.Second) // shards that were restored are ahead of the clock, so scaling waits
 	s.call("DeleteStream", node.Fields{"StreamName": "gone"}, nil)
+	testpoll.Until(t, 10*time.Second, func() bool {
+		var d struct{ StreamDescriptionSummary struct{ StreamStatus string } }
+		s.call("DescribeStreamSummary", node.Fields{"StreamName": "orders"}, &d)
+		return d.StreamDescriptionSummary.StreamStatus == "ACTIVE"
+	}, "scaling")
 	s.put("orders", 25)
 	s.put("clicks", 15)
 	s.flush("clicks")
@@ -64,6 +72,17 @@ func write(t *testing.T, name string) {
 	total := 0
 	for _, sh := range w.Shards {
 		total += len(sh.Records)
+	}
+	sealed := 0
+	for _, sh := range w.Shards {
+		for _, r := range sh.Records {
+			if r.Encryption == "KMS" {
+				sealed++
+			}
+		}
+	}
+	if put := 20 + 1 + 25 + 12; sealed != put {
+		t.Fatalf("%d records are sealed, want %d", sealed, put)
 	}
 	if put := 40 + 30 + 20 + 1 + 1 + 25 + 15 + 1 + 12 + 6; total != put || w.Iterator == "" || keys != 1 {
 		t.Fatalf("%d records can be read of the %d that were put; %d root keys were made", total, put, keys)
@@ -105,6 +124,12 @@ func (s *served) restored(dir string) string {
 	}
 	s.Node = start(s.t, config(next, s.clock, func(_, id, _ string) { s.t.Errorf("a new root key was made: %s", id) }))
 	return next
+}
+
+// encrypt has a stream seal what is put from now on.
+func (s *served) encrypt(stream, key string) {
+	s.t.Helper()
+	s.call("StartStreamEncryption", node.Fields{"StreamName": stream, "EncryptionType": "KMS", "KeyId": key}, nil)
 }
 
 // put puts some records, a call each ten; a second passes with each call.

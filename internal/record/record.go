@@ -44,13 +44,37 @@ type Entry struct {
 	// ExplicitHashKey is the producer's own hash key; it counts only when HasExplicitHashKey.
 	ExplicitHashKey    HashKey
 	HasExplicitHashKey bool
-	// Data is the payload, 0 to 10 MiB.
+	// Seal says what Data is.
+	Seal Seal
+	// Data is the payload, 0 to 10 MiB; SealOverhead bytes more if it is Sealed.
 	Data []byte
 }
 
-// Size is the number of bytes that count against record and throughput limits: data plus
-// partition key.
-func (e *Entry) Size() int { return len(e.Data) + len(e.PartitionKey) }
+// Seal says how the data of an entry relates to what its producer gave.
+type Seal uint8
+
+const (
+	// Plain is what the producer gave.
+	Plain Seal = iota
+	// Sealed is encrypted under a data key of the stream: SealOverhead bytes longer than what the
+	// producer gave. So it lies in the log.
+	Sealed
+	// Opened is what the producer gave, of a record that lies Sealed in the log.
+	Opened
+)
+
+// SealOverhead is how many bytes sealed data is longer.
+const SealOverhead = 44
+
+// Size is the number of bytes that count against record and throughput limits: data, as the producer
+// gave it, plus partition key.
+func (e *Entry) Size() int {
+	n := len(e.Data) + len(e.PartitionKey)
+	if e.Seal == Sealed {
+		n -= SealOverhead
+	}
+	return n
+}
 
 // Record is an Entry that a shard has accepted.
 type Record struct {

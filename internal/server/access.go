@@ -19,6 +19,7 @@ import (
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/secret"
+	"github.com/headrace/headrace/internal/stream"
 	"github.com/headrace/headrace/internal/vfs/osfs"
 	"github.com/headrace/headrace/internal/wire"
 	"github.com/headrace/headrace/internal/wire/shape"
@@ -56,6 +57,9 @@ func nodeKey(ctx context.Context, cfg Config, rows coordinator.Coordinator) (sec
 		return key, err
 	}
 	needed, err := keyring.Used(ctx, rows)
+	if err == nil && !needed {
+		needed, err = stream.HasKeys(ctx, rows)
+	}
 	if err != nil {
 		return secret.Key{}, fmt.Errorf("make node key: %w", err)
 	}
@@ -118,11 +122,7 @@ func makeNodeKey(cfg Config) (secret.Key, error) {
 }
 
 // openAccess opens the keyring and follows its rows until sys is closed.
-func openAccess(ctx context.Context, cfg Config, sys *system, rows coordinator.Coordinator, now clock.Clock, fail context.CancelCauseFunc) (*keyring.Keyring, error) {
-	key, err := nodeKey(ctx, cfg, rows)
-	if err != nil {
-		return nil, err
-	}
+func openAccess(ctx context.Context, cfg Config, sys *system, rows coordinator.Coordinator, key secret.Key, now clock.Clock, fail context.CancelCauseFunc) (*keyring.Keyring, error) {
 	keys, err := keyring.Open(ctx, keyring.Config{Coordinator: rows, Key: key, Clock: now, CheckPolicy: checkPolicy, AcceptUnverified: cfg.Access.AnyCredentials})
 	if err != nil {
 		return nil, err

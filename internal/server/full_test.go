@@ -24,6 +24,7 @@ import (
 	"github.com/headrace/headrace/internal/metrics"
 	"github.com/headrace/headrace/internal/objectstore/held"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/shardlog/space"
 	"github.com/headrace/headrace/internal/stream"
 	"github.com/headrace/headrace/internal/vfs"
@@ -45,6 +46,7 @@ type house struct {
 	memory  int64
 	script  errfs.Script
 	fs      *memfs.FS
+	node    secret.Key
 	sys     *system
 	streams *stream.Streams
 	engines engines
@@ -77,7 +79,7 @@ var where = stream.Scope{Account: "000000000000", Region: "us-east-1"}
 func newHouse(t *testing.T, seed uint64, limits DiskLimits) *house {
 	h := &house{
 		t: t, rng: rand.New(rand.NewPCG(seed, 6)), limits: limits, ring: 4 << 20, memory: 8 << 20, fs: memfs.NewSized(smallDisk),
-		kept: map[string][]told{}, refused: map[string]int{},
+		node: secret.NewKey(), kept: map[string][]told{}, refused: map[string]int{},
 	}
 	h.boot()
 	t.Cleanup(h.down)
@@ -107,7 +109,7 @@ func (h *house) boot() {
 		h.t.Fatalf("open: %v", err)
 	}
 	h.engines = engines
-	if h.streams, err = openStreams(ctx, cfg, h.sys, engines, meters, now, fail); err != nil {
+	if h.streams, err = openStreams(ctx, cfg, h.sys, engines, h.node, meters, now, fail); err != nil {
 		h.t.Fatalf("open streams: %v", err)
 	}
 }

@@ -166,6 +166,8 @@ var valid = map[string]string{
 	"RegisterStreamConsumer":        `{"StreamARN":"` + mill + `","ConsumerName":"wheel","Tags":{"a":"b"}}`,
 	"RemoveTagsFromStream":          `{"StreamName":"mill","TagKeys":["a"]}`,
 	"SplitShard":                    `{"StreamName":"mill","ShardToSplit":"shardId-000000000000","NewStartingHashKey":"7"}`,
+	"StartStreamEncryption":         `{"StreamName":"mill","EncryptionType":"KMS","KeyId":"alias/aws/kinesis"}`,
+	"StopStreamEncryption":          `{"StreamName":"mill","EncryptionType":"KMS","KeyId":"alias/aws/kinesis"}`,
 	"SubscribeToShard":              `{"ConsumerARN":"` + mill + `/consumer/wheel:1","ShardId":"shardId-000000000000","StartingPosition":{"Type":"LATEST"}}`,
 	"TagResource":                   `{"ResourceARN":"` + mill + `","Tags":{"a":"b"}}`,
 	"UntagResource":                 `{"ResourceARN":"` + mill + `","TagKeys":["a"]}`,

@@ -12,6 +12,7 @@ import (
 	"github.com/headrace/headrace/internal/auth/keyring"
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/metrics"
+	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/stream"
 	"github.com/headrace/headrace/internal/vfs"
 	"github.com/headrace/headrace/internal/wire"
@@ -92,11 +93,15 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	if err != nil {
 		return nil, err
 	}
-	streams, err := openStreams(ctx, cfg, sys, engines, meters, now, fail)
+	node, err := nodeKey(ctx, cfg, engines.rows)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := openAccess(ctx, cfg, sys, engines.rows, now, fail)
+	streams, err := openStreams(ctx, cfg, sys, engines, node, meters, now, fail)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := openAccess(ctx, cfg, sys, engines.rows, node, now, fail)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +130,8 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	}
 	sys.endStreams = calls.EndStreams
 	sys.handler = port(calls, pages{
-		ready: &sys.ready, registry: cfg.Registry, metricsFrom: cfg.MetricsFrom, note: sys.disk.note,
+		ready: &sys.ready, registry: cfg.Registry, metricsFrom: cfg.MetricsFrom,
+		note:           func() string { return sys.disk.note() + lockedNote(streams) },
 		controls:       ownCalls(ctx, cfg, engines, identify, heats(cfg, identify, decider, streams)),
 		administration: administration(cfg, keys, decider, bounds, meters, written, now),
 	})
@@ -133,7 +139,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 }
 
 // openStreams makes Data Streams on the engines.
-func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, meters *metrics.Metrics, now clock.Clock, fail context.CancelCauseFunc) (*stream.Streams, error) {
+func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, node secret.Key, meters *metrics.Metrics, now clock.Clock, fail context.CancelCauseFunc) (*stream.Streams, error) {
 	streams, err := stream.New(ctx, stream.Config{
 		Log:             engines.log,
 		Registry:        engines.log,
@@ -141,6 +147,7 @@ func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, 
 		Clock:           now,
 		TransitionDelay: cfg.TransitionDelay,
 		RestoredAt:      engines.log.RestoredAt(),
+		KeyBox:          stream.KeyBox(node),
 		Caps:            stream.Caps{Streams: cfg.Caps.Streams, OnDemandStreams: cfg.Caps.OnDemandStreams, Shards: cfg.Caps.Shards},
 		Limits:          cfg.Limits.AWS,
 		Scaling:         stream.Scaling{On: cfg.Limits.Scaling, MostShards: cfg.Limits.MostShards},
@@ -168,6 +175,7 @@ func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, 
 		return nil, err
 	}
 	sys.disk.streams.Store(streams)
+	logLocked(cfg.Logger, streams)
 	// The runner stops before the coordinator that it watches: it is closed first.
 	sys.run(ctx, streams.Run, func(err error) { fail(fmt.Errorf("streams failed: %w", err)) })
 	return streams, nil

@@ -95,7 +95,7 @@ func setFlag(encoded []byte, f chunkFlags) { encoded[5] |= byte(f) }
 func dataSize(b *Batch) int {
 	n := chunkHeaderSize + producerSize
 	for i := range b.Entries {
-		n += b.Entries[i].Size() + 2*binary.MaxVarintLen32 + 16
+		n += len(b.Entries[i].Data) + len(b.Entries[i].PartitionKey) + 2*binary.MaxVarintLen32 + 16
 	}
 	return n
 }

@@ -42,7 +42,7 @@
 // the body hold depends on the kind:
 //
 //	kind 1 data     count records from index first, all of them arrived at arrival (milliseconds
-//	                since the Unix epoch); bytes is the sum of their keys and data. Body:
+//	                since the Unix epoch); bytes is the sum of their keys and data (record.Entry.Size). Body:
 //	                [producer id 8, epoch 8, sequence 8 when flag 1], then records.
 //	kind 2 part     a slice of a data chunk that is too large for a group: the fields are the data
 //	                chunk's. Body: number of the part from 0 (4), offset of the slice (8) in and
@@ -66,7 +66,8 @@
 //
 //	record  ┌─────────────┬────────────────────────┬───────────────────┬─────┬──────┐
 //	        │ data length │ key length × 2         │ explicit hash key │ key │ data │
-//	        │ varint      │ + 1 if hash key varint │ 0 or 16 (hi, lo)  │     │      │
+//	        │ varint      │ + 1 if hash key        │ 0 or 16 (hi, lo)  │     │      │
+//	        │             │ + 2³¹ if sealed varint │                   │     │      │
 //	        └─────────────┴────────────────────────┴───────────────────┴─────┴──────┘
 //
 // A group with no chunks is a fence: Open appends one, so that a former owner of the lane can

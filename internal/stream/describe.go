@@ -9,8 +9,7 @@ import (
 // describeShards is how many shards DescribeStream returns at most.
 const describeShards = 100
 
-// Summary is what DescribeStreamSummary and ListStreams tell of a stream. Encryption is not kept here
-// yet: a stream has none.
+// Summary is what DescribeStreamSummary and ListStreams tell of a stream.
 type Summary struct {
 	Name, ARN      string
 	Status         Status
@@ -27,6 +26,8 @@ type Summary struct {
 	Warm     WarmThroughput
 	// Metrics are the shard-level metrics that are on. They must not be changed.
 	Metrics []ShardMetric
+	// KeyID is the KeyId of the key that the stream is encrypted with, as it was given; empty if it is not.
+	KeyID string
 }
 
 // Shard is what DescribeStream and ListShards tell of a shard.
@@ -97,7 +98,7 @@ func (v *view) summary() Summary {
 		Name: v.row.Name, ARN: v.row.scope().arn(v.row.Name), Status: v.row.Status, Mode: v.row.Mode,
 		RetentionHours: v.row.RetentionHours, Created: record.Millis(v.row.Created) * 1000,
 		OpenShards: len(v.open), MaxRecordKiB: v.row.MaxRecordKiB, Metrics: v.row.Metrics,
-		Strategy: v.row.strategy(), Warm: v.warm(),
+		Strategy: v.row.strategy(), Warm: v.warm(), KeyID: v.row.Encryption.KeyID,
 	}
 }
 

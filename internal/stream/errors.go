@@ -31,6 +31,12 @@ const (
 	ExpiredToken
 	// Throughput is ProvisionedThroughputExceededException.
 	Throughput
+	// KMSAccessDenied is KMSAccessDeniedException: the node's key is not the one that records need.
+	KMSAccessDenied
+	// KMSInvalidState is KMSInvalidStateException: a data key is damaged or missing.
+	KMSInvalidState
+	// KMSNotFound is KMSNotFoundException: a KeyId names no key.
+	KMSNotFound
 )
 
 // String returns the name of AWS's error.
@@ -52,6 +58,12 @@ func (k Kind) String() string {
 		return "ExpiredNextTokenException"
 	case Throughput:
 		return "ProvisionedThroughputExceededException"
+	case KMSAccessDenied:
+		return "KMSAccessDeniedException"
+	case KMSInvalidState:
+		return "KMSInvalidStateException"
+	case KMSNotFound:
+		return "KMSNotFoundException"
 	}
 	return "InternalFailure"
 }

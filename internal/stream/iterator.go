@@ -9,6 +9,7 @@ import (
 
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/seal"
 )
 
 // IteratorType is where a shard iterator starts.
@@ -226,6 +227,9 @@ type Records struct {
 	Stream string
 
 	shard *shard
+	// opener holds the data of sealed records, nil if there are none; streams takes it back.
+	opener  *seal.Opener
+	streams *Streams
 }
 
 // ChildShard is a shard that a closed shard became.
@@ -246,7 +250,10 @@ func (r *Records) Sequence(i int) record.SequenceNumber {
 func (r *Records) Shard() int32 { return r.shard.number }
 
 // Release gives the records back to storage.
-func (r *Records) Release() { r.Page.Release() }
+func (r *Records) Release() {
+	r.Page.Release()
+	r.streams.giveOpener(r.opener)
+}
 
 // GetRecords returns the records at an iterator, at most limit of them (0 means 10,000, which is
 // also the most) and at most 10 MiB. It never waits. arn, if not empty, must be the stream's.
@@ -286,8 +293,13 @@ func (s *Streams) GetRecords(ctx context.Context, sc Scope, arn, text string, li
 	case err != nil:
 		return nil, fmt.Errorf("read %s of stream %s: %w", sh.id, e.name, err)
 	}
+	opener, err := s.openPage(ctx, e, sh, page)
+	if err != nil {
+		page.Release()
+		return nil, err
+	}
 	s.sent(sh, page)
-	r := &Records{Page: page, Stream: e.name, shard: sh}
+	r := &Records{Page: page, Stream: e.name, shard: sh, opener: opener, streams: s}
 	it.next = max(it.next, page.Next)
 	if it.next < page.Bounds.Next {
 		r.MillisBehind = max(1, int64(s.now()-page.NextArrival))

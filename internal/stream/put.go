@@ -11,6 +11,7 @@ import (
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/stream/hot"
 	"github.com/headrace/headrace/internal/stream/keyspace"
+	"github.com/headrace/headrace/internal/stream/seal"
 )
 
 // maxPut is how many bytes of data and partition keys one PutAll may carry.
@@ -26,6 +27,8 @@ type PutResult struct {
 	ShardID string
 	// Sequence is the record's sequence number; it means nothing if Err is set.
 	Sequence record.SequenceNumber
+	// Encrypted says that the stream seals its records.
+	Encrypted bool
 	// Err says why the record was not written: Throughput or Internal. Records of one shard may share it.
 	Err *Error
 }
@@ -42,6 +45,7 @@ type putScratch struct {
 	entries []record.Entry // the records in that order
 	batches []shardlog.Batch
 	refused []bool // of a batch, which entries its shard does not take now
+	sealer  seal.Sealer
 }
 
 // grow returns s with room for n elements and length n.
@@ -163,6 +167,9 @@ func (s *Streams) findWritable(sc Scope, ref Ref) (*entry, *view, error) {
 	if err == nil && !v.writable() {
 		err = streamNotFound(sc, e.name)
 	}
+	if err == nil {
+		_, err = v.sealing()
+	}
 	return e, v, err
 }
 
@@ -172,6 +179,7 @@ func (s *Streams) reuse(ps *putScratch) {
 	clear(ps.batches[:cap(ps.batches)])
 	clear(ps.out)
 	ps.one[0] = record.Entry{}
+	ps.sealer.Reset()
 	s.scratch.Put(ps)
 }
 
@@ -256,6 +264,10 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 			return nil
 		}
 	}
+	if err := ps.seal(v); err != nil {
+		return err
+	}
+	encrypted := v.row.Encryption.Key != 0
 	results, err := s.cfg.Log.Append(ctx, ps.batches)
 	if err != nil {
 		return fmt.Errorf("put to stream %s: %w", e.name, err)
@@ -277,7 +289,7 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 				failure = rateExceeded(e.scope, e.name, sh.id)
 			}
 			for _, i := range members {
-				out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Err: failure}
+				out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Encrypted: encrypted, Err: failure}
 			}
 			continue
 		}
@@ -287,7 +299,7 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 		}
 		seq := sh.sequence(r.First, r.ArrivalTime)
 		for _, i := range members {
-			out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Sequence: seq}
+			out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Encrypted: encrypted, Sequence: seq}
 			seq.Index++
 		}
 	}

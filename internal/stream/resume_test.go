@@ -16,6 +16,7 @@ type outcome struct {
 	Exists  bool
 	Status  Status
 	Hours   int
+	KeyID   string
 	Shards  []string
 	Records map[int32][]string
 }
@@ -27,7 +28,7 @@ func (w *world) outcome(ref Ref) outcome {
 		refused(w.t, err, NotFound, "Stream "+ref.Name+" under account 123456789012 not found.")
 		return outcome{}
 	}
-	o := outcome{Exists: true, Status: d.Status, Hours: d.RetentionHours, Records: w.readEverything(ref)}
+	o := outcome{Exists: true, Status: d.Status, Hours: d.RetentionHours, KeyID: d.KeyID, Records: w.readEverything(ref)}
 	for _, s := range d.Shards {
 		o.Shards = append(o.Shards, fmt.Sprint(s.ID, s.HashKeyRange, s.ParentID, s.AdjacentParentID, s.Closed))
 	}
@@ -57,35 +58,46 @@ func (w *world) fill(ref Ref, data string) {
 func TestCutAnywhere(t *testing.T) {
 	ctx := t.Context()
 	half := keyspace.UniformStart(1, 2).String()
+	encrypted := func(w *world, ref Ref) { w.must(w.StartEncryption(ctx, home, ref, "alias/mill")) }
 	for _, op := range []struct {
 		name   string
-		shards int // 0: the stream does not exist before
+		shards int               // 0: the stream does not exist before
+		before func(*world, Ref) // what is done to it before, if anything
 		do     func(w *world, ref Ref) error
 	}{
-		{"create", 0, func(w *world, ref Ref) error {
+		{"create", 0, nil, func(w *world, ref Ref) error {
 			return w.CreateStream(ctx, home, CreateInput{Name: ref.Name, ShardCount: 3})
 		}},
-		{"delete", 3, func(w *world, ref Ref) error { return w.DeleteStream(ctx, home, ref, false) }},
-		{"split", 1, func(w *world, ref Ref) error { return w.SplitShard(ctx, home, ref, "0", half) }},
-		{"merge", 3, func(w *world, ref Ref) error { return w.MergeShards(ctx, home, ref, "1", "2") }},
-		{"update count", 2, func(w *world, ref Ref) error { _, err := w.UpdateShardCount(ctx, home, ref, 3); return err }},
-		{"retention", 2, func(w *world, ref Ref) error { return w.IncreaseRetention(ctx, home, ref, 48) }},
+		{"delete", 3, nil, func(w *world, ref Ref) error { return w.DeleteStream(ctx, home, ref, false) }},
+		{"split", 1, nil, func(w *world, ref Ref) error { return w.SplitShard(ctx, home, ref, "0", half) }},
+		{"merge", 3, nil, func(w *world, ref Ref) error { return w.MergeShards(ctx, home, ref, "1", "2") }},
+		{"update count", 2, nil, func(w *world, ref Ref) error { _, err := w.UpdateShardCount(ctx, home, ref, 3); return err }},
+		{"retention", 2, nil, func(w *world, ref Ref) error { return w.IncreaseRetention(ctx, home, ref, 48) }},
+		{"encrypt", 2, nil, func(w *world, ref Ref) error { return w.StartEncryption(ctx, home, ref, "alias/mill") }},
+		{"another key", 2, encrypted, func(w *world, ref Ref) error { return w.StartEncryption(ctx, home, ref, "alias/race") }},
+		{"no longer encrypt", 2, encrypted, func(w *world, ref Ref) error { return w.StopEncryption(ctx, home, ref, "alias/mill") }},
+		{"delete encrypted", 2, encrypted, func(w *world, ref Ref) error { return w.DeleteStream(ctx, home, ref, false) }},
+		{"split encrypted", 1, encrypted, func(w *world, ref Ref) error { return w.SplitShard(ctx, home, ref, "0", half) }},
 	} {
 		for _, restart := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/restart=%v", op.name, restart), func(t *testing.T) {
-				testCut(t, op.shards, restart, op.do)
+				testCut(t, op.shards, op.before, restart, op.do)
 			})
 		}
 	}
 }
 
-func testCut(t *testing.T, shards int, restart bool, do func(w *world, ref Ref) error) {
+func testCut(t *testing.T, shards int, prepare func(*world, Ref), restart bool, do func(w *world, ref Ref) error) {
 	ref := Ref{Name: "mill"}
 	start := func() *world {
 		w := newWorld(t, 0, Caps{})
 		if shards > 0 {
 			w.create(ref.Name, shards)
 			w.fill(ref, "before")
+		}
+		if prepare != nil {
+			prepare(w, ref)
+			w.fill(ref, "prepared")
 		}
 		return w
 	}

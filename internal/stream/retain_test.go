@@ -41,6 +41,9 @@ func TestKeepsNoRequestMemory(t *testing.T) {
 	f("SplitShard", func(ctx context.Context) error {
 		return w.SplitShard(ctx, scope(), ref(), part("shardId-000000000000"), part("4096"))
 	})
+	f("StartEncryption", func(ctx context.Context) error {
+		return w.StartEncryption(ctx, scope(), ref(), part("alias/mill"))
+	})
 	f("Put", func(ctx context.Context) error {
 		_, err := w.Put(ctx, scope(), ref(), entry1(part("k"), part("x")), "")
 		return err

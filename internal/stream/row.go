@@ -14,6 +14,7 @@ import (
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/stream/keyspace"
+	"github.com/headrace/headrace/internal/stream/seal"
 	"github.com/headrace/headrace/internal/stream/token"
 )
 
@@ -37,8 +38,9 @@ const (
 	streamPrefix   = keyPrefix + "stream/"
 )
 
-// rowVersion is the layout of the rows below. A node refuses rows of a later one.
-const rowVersion = 1
+// rowVersion is the layout of the rows below. A node refuses rows of a later one. That of a stream which
+// has data keys is encryptedRowVersion, so that no program that would forget them touches it.
+const rowVersion, encryptedRowVersion = 1, 2
 
 // streamRow is the row of a stream.
 type streamRow struct {
@@ -67,6 +69,9 @@ type streamRow struct {
 	// AWS's limits hold.
 	Scalings []record.Millis `json:"scalings,omitempty"`
 	Switches []record.Millis `json:"switches,omitempty"`
+	// Encryption is how records are sealed that are taken now. Keys are all data keys, the oldest first.
+	Encryption encryption `json:"encryption,omitzero"`
+	Keys       []seal.Row `json:"keys,omitempty"`
 	// Shards is how many shards the stream is created with.
 	Shards int `json:"shards"`
 	// NextShard is the number the next new shard gets; numbers are never used again.
@@ -88,6 +93,8 @@ type plan struct {
 	Target int `json:"target,omitempty"`
 	// Retain asks that the logs learn the row's retention.
 	Retain bool `json:"retain,omitempty"`
+	// Encryption, unless nil, is what the row's is to be.
+	Encryption *encryption `json:"encryption,omitempty"`
 }
 
 // HashRange is a run of hash keys, both ends included. The open shards of a stream always divide
@@ -213,7 +220,7 @@ func decodeStream(e coordinator.Entry) (*streamRow, error) {
 	if err := json.Unmarshal(e.Value, row); err != nil {
 		return nil, fmt.Errorf("read row %s: %w", e.Key, err)
 	}
-	if row.Layout != rowVersion {
+	if row.Layout != rowVersion && row.Layout != encryptedRowVersion {
 		return nil, fmt.Errorf("read row %s: layout %d is not known here", e.Key, row.Layout)
 	}
 	if row.key() != e.Key {

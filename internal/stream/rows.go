@@ -12,6 +12,7 @@ import (
 
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/stream/seal"
 )
 
 // rows is what this node knows of the coordinator's rows. Its lock is held to change memory, never
@@ -344,6 +345,11 @@ func (s *Streams) publish(e *entry) {
 		}
 	}
 	v.consumers = maps.Clone(e.consumers)
+	var had seal.Keys
+	if old != nil {
+		had = old.keys
+	}
+	v.keys = seal.Open(s.cfg.KeyBox, e.id, e.row.Keys, had)
 	e.view.Store(v)
 	if old != nil {
 		close(old.superseded)

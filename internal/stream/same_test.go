@@ -20,6 +20,7 @@ import (
 	lanemem "github.com/headrace/headrace/internal/lane/mem"
 	"github.com/headrace/headrace/internal/objectstore/dir"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/vfs/errfs"
 	"github.com/headrace/headrace/internal/vfs/memfs"
@@ -66,6 +67,7 @@ type twins struct {
 	memory *Streams
 	disk   *process
 	left   *memfs.FS // what the next process finds
+	node   secret.Key
 
 	put, calls, refusals, starts int
 	iterators                    []iteratorPair
@@ -83,7 +85,7 @@ type process struct {
 }
 
 func newTwins(t *testing.T, seed uint64) *twins {
-	w := &twins{t: t, rng: rand.New(rand.NewPCG(seed, 61)), clock: clock.NewManual(began), left: memfs.New(), caps: Caps{Streams: 4, Shards: 60}}
+	w := &twins{t: t, rng: rand.New(rand.NewPCG(seed, 61)), clock: clock.NewManual(began), left: memfs.New(), node: secret.NewKey(), caps: Caps{Streams: 4, Shards: 60}}
 	if w.rng.IntN(2) == 0 {
 		w.delay = 500 * time.Millisecond
 	}
@@ -105,7 +107,7 @@ func newTwins(t *testing.T, seed uint64) *twins {
 }
 
 func (w *twins) config(log shardlog.Log, registry shardlog.Registry, rows coordinator.Coordinator) Config {
-	return Config{Log: log, Registry: registry, Coordinator: rows, Clock: w.clock, TransitionDelay: w.delay, Caps: w.caps,
+	return Config{Log: log, Registry: registry, Coordinator: rows, Clock: w.clock, TransitionDelay: w.delay, Caps: w.caps, KeyBox: KeyBox(w.node),
 		Events: Events{TransitionFailed: func(_ Scope, name string, err error) { w.t.Errorf("transition of %s: %v", name, err) }}}
 }
 
@@ -305,6 +307,7 @@ func (w *twins) reshard(ref Ref) {
 
 func (w *twins) settings(ref Ref) {
 	hours, key := 20+w.rng.IntN(60), fmt.Sprint("tag-", w.rng.IntN(60))
+	alias := fmt.Sprint("alias/mill-", hours%3)
 	mode, warm := Provisioned, 0
 	if w.rng.IntN(4) == 0 {
 		mode, warm = OnDemand, hours%6
@@ -336,6 +339,8 @@ func (w *twins) settings(ref Ref) {
 			_, err := s.UpdateAccountSettings(ctx, home, hours%3 > 0)
 			return err
 		},
+		func(ctx context.Context, s *Streams) error { return s.StartEncryption(ctx, home, ref, alias) },
+		func(ctx context.Context, s *Streams) error { return s.StopEncryption(ctx, home, ref, alias) },
 	} {
 		if w.rng.IntN(3) == 0 {
 			w.change(fmt.Sprintf("a setting of %s: %d hours, %v, %s, %d MiB/s, %v", ref.Name, hours, tags, mode, warm, names), f)

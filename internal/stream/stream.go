@@ -31,9 +31,11 @@ import (
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/stream/hot"
 	"github.com/headrace/headrace/internal/stream/limit"
+	"github.com/headrace/headrace/internal/stream/seal"
 	"github.com/headrace/headrace/internal/stream/token"
 )
 
@@ -135,7 +137,10 @@ type Config struct {
 	// RestoredAt is when the logs were restored from a backup, 0 if they never were. Shards that are
 	// made from then on get creation times above any that can have been given before.
 	RestoredAt record.Millis
-	Caps       Caps
+	// KeyBox is what data keys are sealed in: see the function of that name. Without one they are lost
+	// with the process, which is good for streams that are, too.
+	KeyBox *secret.Box
+	Caps   Caps
 	// Limits has AWS's limits hold: what a shard takes and gives in a second, and how often calls are made.
 	Limits bool
 	// Scaling says how on-demand streams follow their load.
@@ -150,8 +155,8 @@ type Streams struct {
 	sealer *token.Sealer
 	// accounts is replaced, never changed, when an account gets its first stream or loses its last.
 	accounts atomic.Pointer[map[Scope]*account]
-	// scratch holds *putScratch.
-	scratch sync.Pool
+	// scratch holds *putScratch, openers *seal.Opener.
+	scratch, openers sync.Pool
 	// hot is which keys shards get most of.
 	hot *hot.Shards
 	// wake tells Run that a stream needs attention.
@@ -170,7 +175,11 @@ func New(ctx context.Context, cfg Config) (*Streams, error) {
 		cfg.Scaling.MostShards = defaultMostShards
 	}
 	s := &Streams{cfg: cfg, hot: hot.New(hotShards), wake: make(chan struct{}, 1)}
+	if s.cfg.KeyBox == nil {
+		s.cfg.KeyBox = KeyBox(secret.NewKey())
+	}
 	s.scratch.New = func() any { return new(putScratch) }
+	s.openers.New = func() any { return new(seal.Opener) }
 	s.accounts.Store(&map[Scope]*account{})
 	s.rows.init()
 	key, err := sealingKey(ctx, cfg.Coordinator)

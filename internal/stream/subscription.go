@@ -247,9 +247,16 @@ func (sub *Subscription) Read(ctx context.Context) (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
+	opener, err := sub.streams.openPage(ctx, sub.entry, sub.shard, page)
+	if err != nil {
+		page.Release()
+		return nil, err
+	}
 	b := &Batch{
-		Records: Records{Page: page, Stream: sub.entry.name, shard: sub.shard, MillisBehind: sub.behind(page)},
-		next:    max(sub.next, page.Next), last: sub.last,
+		Records: Records{
+			Page: page, Stream: sub.entry.name, shard: sub.shard, opener: opener, streams: sub.streams, MillisBehind: sub.behind(page),
+		},
+		next: max(sub.next, page.Next), last: sub.last,
 	}
 	if n := len(page.Records); n > 0 {
 		b.last = page.Records[n-1].ArrivalTime

@@ -190,6 +190,9 @@ func (s *Streams) finishCreate(ctx context.Context, e *entry, v *view) error {
 // activate ends a transition.
 func (s *Streams) activate(ctx context.Context, v *view) error {
 	row := v.row.clone()
+	if p := row.Plan; p != nil && p.Encryption != nil {
+		row.Encryption = *p.Encryption
+	}
 	row.Status, row.Due, row.Plan = Active, 0, nil
 	return s.writeStream(ctx, row, v.version)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/stream/keyspace"
+	"github.com/headrace/headrace/internal/stream/seal"
 )
 
 // view is what callers see of a stream at one moment. It is never changed, only superseded.
@@ -22,6 +23,8 @@ type view struct {
 	starts []record.HashKey
 	// consumers are the stream's, by name, with those whose rows are about to go.
 	consumers map[string]*consumer
+	// keys are the stream's data keys.
+	keys seal.Keys
 	// superseded is closed when a later view has taken this one's place.
 	superseded chan struct{}
 }

@@ -11,6 +11,7 @@ import (
 	coordmem "github.com/headrace/headrace/internal/coordinator/mem"
 	lanemem "github.com/headrace/headrace/internal/lane/mem"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/shardlog"
 )
 
@@ -62,7 +63,7 @@ func newWorld(t testing.TB, delay time.Duration, caps Caps) *world {
 	})
 	w.cfg = Config{
 		Log: fusedLog{store, &w.fuse}, Registry: fusedRegistry{store, &w.fuse}, Coordinator: fusedCoordinator{c, &w.fuse},
-		Clock: w.clock, TransitionDelay: delay, Caps: caps,
+		Clock: w.clock, TransitionDelay: delay, Caps: caps, KeyBox: KeyBox(secret.NewKey()),
 		Events: Events{TransitionFailed: func(_ Scope, _ string, err error) { w.failed = append(w.failed, err) }},
 	}
 	w.restart()

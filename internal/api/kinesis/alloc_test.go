@@ -118,6 +118,25 @@ const (
 // Decoding, routing, writing and encoding make no allocation for a record: 500 cost what 10 do, give
 // or take the log's own memory.
 func TestPutRecordsAllocations(t *testing.T) {
+	testPutRecordsAllocations(t, newMill)
+}
+
+// TestEncryptedAllocations is the same for streams that are encrypted, and for reading from them.
+func TestEncryptedAllocations(t *testing.T) {
+	testPutRecordsAllocations(t, newEncryptedMill)
+	testGetRecordsAllocations(t, newEncryptedMill(t, 1))
+}
+
+func newEncryptedMill(t testing.TB, shards int) *world {
+	w := newMill(t, shards)
+	newRound(t, w, "StartStreamEncryption", typeJSON, map[string]any{
+		"StreamName": "mill", "EncryptionType": "KMS", "KeyId": "alias/aws/kinesis",
+	}).call()
+	return w
+}
+
+func testPutRecordsAllocations(t *testing.T, newMill func(testing.TB, int) *world) {
+	t.Helper()
 	f := func(contentType string, explicit bool) {
 		t.Helper()
 		w := newMill(t, 4)
@@ -136,8 +155,10 @@ func TestPutRecordsAllocations(t *testing.T) {
 }
 
 // Reading makes no allocation for a record either.
-func TestGetRecordsAllocations(t *testing.T) {
-	w := newMill(t, 1)
+func TestGetRecordsAllocations(t *testing.T) { testGetRecordsAllocations(t, newMill(t, 1)) }
+
+func testGetRecordsAllocations(t *testing.T, w *world) {
+	t.Helper()
 	newRound(t, w, "PutRecords", typeJSON, puts(500, 100, false)).call()
 	it := newRound(t, w, "GetShardIterator", typeJSON, map[string]any{
 		"StreamName": "mill", "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON",

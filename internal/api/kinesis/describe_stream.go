@@ -1,7 +1,7 @@
 package kinesis
 
 // Compatible: every parameter and error; shards in pages of at most 100 after ExclusiveStartShardId.
-// Differs: EncryptionType is NONE while encryption cannot be turned on.
+// Differs: nothing known.
 // Test: internal/api/kinesis/testdata/describe_stream.txt
 
 import (
@@ -25,6 +25,6 @@ func (s *Service) describeStream(_ context.Context, call *shape.Call, in *kinesi
 	o.RetentionPeriodHours = int32(d.RetentionHours)
 	o.StreamCreationTimestamp = shape.Timestamp(d.Created)
 	o.EnhancedMonitoring = enhancedMonitoring(d.Metrics)
-	o.EncryptionType = shape.Some(kinesis.EncryptionTypeNone)
+	o.EncryptionType, o.KeyId = encryptionOf(d.KeyID), some(d.KeyID)
 	return nil
 }

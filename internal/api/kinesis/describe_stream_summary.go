@@ -1,8 +1,7 @@
 package kinesis
 
 // Compatible: every parameter and error.
-// Differs: EncryptionType is NONE while there is no encryption; StreamId and ChannelCount are absent;
-// WarmThroughput is there for streams that asked for some.
+// Differs: StreamId and ChannelCount are absent; WarmThroughput is there for streams that asked for some.
 // Test: internal/api/kinesis/testdata/describe_stream_summary.txt
 
 import (
@@ -25,7 +24,7 @@ func (s *Service) describeStreamSummary(_ context.Context, call *shape.Call, in 
 	o.RetentionPeriodHours = int32(d.RetentionHours)
 	o.StreamCreationTimestamp = shape.Timestamp(d.Created)
 	o.EnhancedMonitoring = enhancedMonitoring(d.Metrics)
-	o.EncryptionType = shape.Some(kinesis.EncryptionTypeNone)
+	o.EncryptionType, o.KeyId = encryptionOf(d.KeyID), some(d.KeyID)
 	o.OpenShardCount = int32(d.OpenShards)
 	o.ConsumerCount = shape.Some(int32(d.Consumers))
 	o.MaxRecordSizeInKiB = shape.Some(int32(d.MaxRecordKiB))

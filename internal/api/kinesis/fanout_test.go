@@ -16,8 +16,43 @@ import (
 // JSON over HTTP/1.1 and in CBOR over HTTP/2. Every shard has the same records for all of them, to the
 // byte, and every record that was acknowledged is there once.
 func TestFanOutAgreesWithPolling(t *testing.T) {
-	const writers, batches = 3, 40
+	testFanOut(t, newStorm(t), func() {})
+}
+
+// TestEncryptedFanOut is the same while the stream is encrypted, with one key after another, or for a while
+// not.
+func TestEncryptedFanOut(t *testing.T) {
 	s := newStorm(t)
+	changes := 0
+	seen := testFanOut(t, s, func() {
+		c := s.caller(true)
+		for i := range 60 {
+			operation := "StartStreamEncryption"
+			if i%4 == 3 {
+				operation = "StopStreamEncryption"
+			}
+			code, ok := c.do(nil, operation, `{"StreamName": "mill", "EncryptionType": "KMS", "KeyId": "alias/mill-%d"}`, (i-i%4/3)%5)
+			s.allow(code, "ResourceInUseException", "InvalidArgumentException")
+			if ok {
+				changes++
+			}
+		}
+	})
+	forms := map[bool]int{}
+	for _, records := range seen {
+		for _, r := range records {
+			forms[strings.Contains(r, "EncryptionType=KMS ")]++
+		}
+	}
+	t.Logf("%d changes of encryption, %d records sealed, %d in clear", changes, forms[true], forms[false])
+	if changes < 5 || forms[true] == 0 {
+		t.Errorf("%d changes of encryption, %d records sealed; want more", changes, forms[true])
+	}
+}
+
+// testFanOut returns the records of each shard.
+func testFanOut(t *testing.T, s *storm, meanwhile func()) map[string][]string {
+	const writers, batches = 3, 40
 	s.must("CreateStream", `{"StreamName": "mill", "ShardCount": 4}`)
 	var followers []*follower
 	var following, putting sync.WaitGroup
@@ -41,6 +76,7 @@ func TestFanOutAgreesWithPolling(t *testing.T) {
 		putting.Go(func() { acknowledged[i] = s.put(s.caller(i%2 == 1), i, batches) })
 	}
 	putting.Go(func() { s.reshard(s.caller(false), 7) })
+	putting.Go(meanwhile)
 	putting.Wait()
 	total := 0
 	for _, keys := range acknowledged {
@@ -67,6 +103,7 @@ func TestFanOutAgreesWithPolling(t *testing.T) {
 		}
 	}
 	t.Logf("%d records through %d reshards", total, s.reshards.Load())
+	return want
 }
 
 // follower reads all shards of a stream, parents before children.

@@ -284,6 +284,7 @@ func (b *eventBuffers) fill(batch *stream.Batch) {
 			SequenceNumber:              numbers[i*record.SequenceDigits:][:record.SequenceDigits],
 			ApproximateArrivalTimestamp: shape.Some(shape.Timestamp(r.ArrivalTime)),
 			Data:                        r.Data,
+			EncryptionType:              encrypted(r.Seal == record.Opened),
 			PartitionKey:                shape.Some(r.PartitionKey),
 		})
 	}

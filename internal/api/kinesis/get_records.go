@@ -104,6 +104,7 @@ func (b *getBuffers) fill(out *kinesis.GetRecordsOutput) (size int) {
 			SequenceNumber:              numbers[i*record.SequenceDigits:][:record.SequenceDigits],
 			ApproximateArrivalTimestamp: shape.Some(shape.Timestamp(r.ArrivalTime)),
 			Data:                        r.Data,
+			EncryptionType:              encrypted(r.Seal == record.Opened),
 			PartitionKey:                some(r.PartitionKey),
 		})
 		size += r.Size()

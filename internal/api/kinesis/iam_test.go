@@ -18,7 +18,7 @@ func TestIAMActions(t *testing.T) {
 		t.Fatal(err)
 	}
 	var documented []string
-	resource := regexp.MustCompile(`^(\*|stream|consumer|channel|stream or consumer|stream, consumer or channel|stream, and the KMS key)( \([123]\))?$`)
+	resource := regexp.MustCompile(`^(\*|stream|consumer|channel|stream or consumer|stream, consumer or channel|stream, and the KMS key)( \([1-4]\))?$`)
 	for _, row := range regexp.MustCompile(`(?m)^\| ([A-Z]\w+) \|(.*)\|$`).FindAllStringSubmatch(string(text), -1) {
 		documented = append(documented, row[1])
 		cells := strings.Split(row[2], "|")

@@ -120,6 +120,10 @@ func (s *Service) resource(call *shape.Call, in shape.Shape) string {
 		return named(in.StreamName, in.StreamARN)
 	case *kinesis.SplitShardInput:
 		return named(in.StreamName, in.StreamARN)
+	case *kinesis.StartStreamEncryptionInput:
+		return named(in.StreamName, in.StreamARN)
+	case *kinesis.StopStreamEncryptionInput:
+		return named(in.StreamName, in.StreamARN)
 	case *kinesis.SubscribeToShardInput:
 		return s.streams.ARN(scope(call), stream.Ref{ARN: in.ConsumerARN})
 	case *kinesis.TagResourceInput:

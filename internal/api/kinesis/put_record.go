@@ -41,6 +41,7 @@ func (s *Service) putRecord(ctx context.Context, call *shape.Call, in *kinesis.P
 	meter.Shards().Of(result.Shard).Put(1, rec.Size(), 0)
 	out.ShardId = result.ShardID
 	out.SequenceNumber = result.Sequence.String()
+	out.EncryptionType = encrypted(result.Encrypted)
 	return nil
 }
 

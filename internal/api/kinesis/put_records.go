@@ -98,6 +98,9 @@ func (b *putBuffers) fill(out *kinesis.PutRecordsOutput) metrics.Put {
 	put := metrics.Put{Records: len(b.results)}
 	for i := range b.results {
 		r := &b.results[i]
+		if r.Encrypted {
+			out.EncryptionType = encrypted(true)
+		}
 		if r.Err != nil {
 			throttled, failed := blame(r.Err)
 			put.Throttled, put.Failed = put.Throttled+throttled, put.Failed+failed

@@ -86,6 +86,8 @@ func (s *Service) operations() []shape.Operation {
 		kinesis.RegisterStreamConsumer(s.registerStreamConsumer),
 		kinesis.RemoveTagsFromStream(s.removeTagsFromStream),
 		kinesis.SplitShard(s.splitShard),
+		kinesis.StartStreamEncryption(s.startStreamEncryption),
+		kinesis.StopStreamEncryption(s.stopStreamEncryption),
 		kinesis.SubscribeToShard(s.subscribeToShard),
 		kinesis.TagResource(s.tagResource),
 		kinesis.UntagResource(s.untagResource),
@@ -161,6 +163,12 @@ func exception(k stream.Kind) func(format string, args ...any) *shape.Error {
 		return kinesis.ExpiredNextTokenException
 	case stream.Throughput:
 		return kinesis.ProvisionedThroughputExceededException
+	case stream.KMSAccessDenied:
+		return kinesis.KMSAccessDeniedException
+	case stream.KMSInvalidState:
+		return kinesis.KMSInvalidStateException
+	case stream.KMSNotFound:
+		return kinesis.KMSNotFoundException
 	}
 	return kinesis.InternalFailureException
 }

@@ -25,6 +25,7 @@ type pushed struct {
 		SequenceNumber, PartitionKey string
 		ApproximateArrivalTimestamp  float64
 		Data                         []byte
+		EncryptionType               string `json:",omitempty"`
 	}
 	ContinuationSequenceNumber string
 	MillisBehindLatest         *int64

@@ -9,10 +9,17 @@ import (
 	"github.com/headrace/headrace/internal/record"
 )
 
+// sealed marks a record whose data is sealed. To programs that do not know it, the record has a key
+// longer than any chunk, so they refuse it.
+const sealed = 1 << 31
+
 // Append appends a record.
 func Append(dst []byte, e *record.Entry) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(e.Data)))
 	key := uint64(len(e.PartitionKey)) << 1
+	if e.Seal == record.Sealed {
+		key |= sealed
+	}
 	if e.HasExplicitHashKey {
 		dst = binary.AppendUvarint(dst, key|1)
 		dst = binary.LittleEndian.AppendUint64(dst, e.ExplicitHashKey.Hi)
@@ -37,6 +44,13 @@ func Decode(b []byte, e *record.Entry) ([]byte, bool) {
 		return nil, false
 	}
 	b = b[n:]
+	e.Seal = record.Plain
+	if keyLen&sealed != 0 {
+		if dataLen < record.SealOverhead {
+			return nil, false
+		}
+		e.Seal, keyLen = record.Sealed, keyLen&^sealed
+	}
 	e.ExplicitHashKey, e.HasExplicitHashKey = record.HashKey{}, keyLen&1 != 0
 	if e.HasExplicitHashKey {
 		if len(b) < 16 {

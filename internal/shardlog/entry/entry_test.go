@@ -2,6 +2,7 @@ package entry
 
 import (
 	"bytes"
+	"encoding/binary"
 	"reflect"
 	"testing"
 
@@ -14,6 +15,8 @@ func TestRoundTrip(t *testing.T) {
 		{PartitionKey: "k", Data: []byte("data")},
 		{PartitionKey: "ü", HasExplicitHashKey: true, ExplicitHashKey: record.HashKey{Hi: 1, Lo: 2}, Data: []byte{}},
 		{Data: bytes.Repeat([]byte{7}, 300)},
+		{PartitionKey: "k", Seal: record.Sealed, Data: bytes.Repeat([]byte{8}, record.SealOverhead)},
+		{PartitionKey: "k", HasExplicitHashKey: true, Seal: record.Sealed, Data: bytes.Repeat([]byte{8}, 70)},
 	}
 	for i := range want {
 		all = Append(all, &want[i])
@@ -36,9 +39,28 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestSealedIsRefusedByOlderPrograms checks that to whoever does not know the mark, the key of a sealed
+// record is longer than the largest chunk, which has 1 GiB.
+func TestSealedIsRefusedByOlderPrograms(t *testing.T) {
+	e := record.Entry{PartitionKey: "k", Seal: record.Sealed, Data: make([]byte, record.SealOverhead)}
+	b := Append(nil, &e)
+	if key, _ := binary.Uvarint(b[1:]); key>>1 < 1<<30 {
+		t.Errorf("an older program takes %d bytes for the key", key>>1)
+	}
+}
+
+// TestShortSealed checks that data too short to be sealed is malformed.
+func TestShortSealed(t *testing.T) {
+	e := record.Entry{PartitionKey: "k", Seal: record.Sealed, Data: make([]byte, record.SealOverhead-1)}
+	if _, ok := Decode(Append(nil, &e), &e); ok {
+		t.Error("sealed data without a tag passes")
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add(Append(nil, &record.Entry{PartitionKey: "k", Data: []byte("data")}))
 	f.Add(Append(nil, &record.Entry{PartitionKey: "k", HasExplicitHashKey: true, Data: []byte("data")}))
+	f.Add(Append(nil, &record.Entry{PartitionKey: "k", Seal: record.Sealed, Data: make([]byte, record.SealOverhead)}))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var e, again record.Entry
