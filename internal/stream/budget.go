@@ -79,6 +79,7 @@ func (s *Streams) admit(e *entry, v *view, ps *putScratch, out []PutResult) {
 			batches++
 		}
 	}
+	ps.entries, ps.order = ps.entries[:kept], ps.order[:kept]
 	ps.batches, ps.touched = ps.batches[:batches], ps.touched[:batches]
 }
 
@@ -134,8 +135,9 @@ func (s *Streams) daily(name string, sc Scope, operation string, times *[]record
 }
 
 const (
-	// maxScalings and maxSwitches are how often a stream's shard count and mode may be changed in a day.
-	maxScalings, maxSwitches = 10, 2
+	// maxScalings, maxSwitches and maxSealings are how often a day a stream's shard count and mode may be
+	// changed, and its encryption started.
+	maxScalings, maxSwitches, maxSealings = 10, 2, 25
 	// maxBeingCreated is how many streams of an account may be CREATING.
 	maxBeingCreated = 5
 )

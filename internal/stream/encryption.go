@@ -57,6 +57,9 @@ func (s *Streams) StartEncryption(ctx context.Context, sc Scope, ref Ref, keyID 
 		if len(keys) > maxDataKeys {
 			return refuse(LimitExceeded, "Stream %s under account %s has %d data keys. Limit: %d.", e.name, sc.Account, maxDataKeys, maxDataKeys)
 		}
+		if err := s.daily(e.name, sc, "StartStreamEncryption", &row.Sealings, maxSealings); err != nil {
+			return err
+		}
 		row.Layout, row.Keys = encryptedRowVersion, keys
 		row.Plan = &plan{Encryption: &encryption{KeyID: strings.Clone(keyID), Key: number}}
 		return nil

@@ -38,8 +38,16 @@ func sized(h record.HashKey, size int) record.Entry {
 // TestWriteLimits puts more than shards take: what is too much is refused record by record, and the rest is
 // stored, each record under the number that its result has.
 func TestWriteLimits(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { testWriteLimits(t, "") })
+	t.Run("encrypted", func(t *testing.T) { testWriteLimits(t, "alias/mill") })
+}
+
+func testWriteLimits(t *testing.T, key string) {
 	w := limited(t, 0)
 	ref := w.create("mill", 2)
+	if key != "" {
+		w.must(w.StartEncryption(t.Context(), home, ref, key))
+	}
 	var recs []record.Entry
 	for i := range 16 {
 		recs = append(recs, sized(low, 100<<10), sized(high, 50<<10))
@@ -221,8 +229,15 @@ func TestDailyLimits(t *testing.T) {
 	w.restart()
 	err = w.UpdateStreamMode(t.Context(), home, ref, OnDemand, 0)
 	refused(t, err, LimitExceeded, text+"UpdateStreamMode can be called 2 times in a rolling 24-hour period.")
+	for i := range 25 {
+		w.must(w.StartEncryption(t.Context(), home, ref, fmt.Sprintf("alias/%d", i%2)))
+		w.tick(time.Minute)
+	}
+	err = w.StartEncryption(t.Context(), home, ref, "alias/mill")
+	refused(t, err, LimitExceeded, text+"StartStreamEncryption can be called 25 times in a rolling 24-hour period.")
 	w.tick(24 * time.Hour)
 	w.must(w.UpdateStreamMode(t.Context(), home, ref, OnDemand, 0))
+	w.must(w.StartEncryption(t.Context(), home, ref, "alias/mill"))
 }
 
 // TestStreamsBeingCreated creates more streams at a time than AWS lets an account.

@@ -65,10 +65,11 @@ type streamRow struct {
 	Auto bool `json:"auto,omitempty"`
 	// WarmMiBps is the warm throughput that was asked for, 0 if none was.
 	WarmMiBps int `json:"warmMiBps,omitempty"`
-	// Scalings and Switches are when the shard count and the mode were changed in the last day, where
-	// AWS's limits hold.
+	// Scalings, Switches and Sealings are when the shard count and the mode were changed and encryption was
+	// started in the last day, where AWS's limits hold.
 	Scalings []record.Millis `json:"scalings,omitempty"`
 	Switches []record.Millis `json:"switches,omitempty"`
+	Sealings []record.Millis `json:"sealings,omitempty"`
 	// Encryption is how records are sealed that are taken now. Keys are all data keys, the oldest first.
 	Encryption encryption `json:"encryption,omitzero"`
 	Keys       []seal.Row `json:"keys,omitempty"`

@@ -137,15 +137,15 @@ type Config struct {
 	// RestoredAt is when the logs were restored from a backup, 0 if they never were. Shards that are
 	// made from then on get creation times above any that can have been given before.
 	RestoredAt record.Millis
-	// KeyBox is what data keys are sealed in: see the function of that name. Without one they are lost
-	// with the process, which is good for streams that are, too.
-	KeyBox *secret.Box
-	Caps   Caps
 	// Limits has AWS's limits hold: what a shard takes and gives in a second, and how often calls are made.
 	Limits bool
 	// Scaling says how on-demand streams follow their load.
 	Scaling Scaling
-	Events  Events
+	// KeyBox is what data keys are sealed in: see the function of that name. Without one they are lost
+	// with the process, which is good for streams that are, too.
+	KeyBox *secret.Box
+	Caps   Caps
+	Events Events
 }
 
 // Streams serves the streams of all accounts and regions. It is safe for concurrent use; Run must

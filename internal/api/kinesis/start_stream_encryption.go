@@ -3,11 +3,11 @@ package kinesis
 // Compatible: every parameter and error; KeyId as id, ARN, alias or alias/aws/kinesis, echoed as given;
 // another key rotates the data key; records that are there stay as they are, and readable.
 // Differs: data keys are drawn here and sealed with the node's key: no Key Management Service is asked, and
-// every key that can be named exists; no limit of 25 calls in 24 hours, but one of 500 data keys a stream;
-// the key that a stream has is no change; with the default transition delay of 0 the stream is ACTIVE
+// every key that can be named exists; 25 calls in 24 hours hold with limits.mode aws alone, and 500 data keys a
+// stream always; the key that a stream has is no change; with the default transition delay of 0 the stream is ACTIVE
 // when the call returns.
 // Test: internal/api/kinesis/testdata/stream_encryption.txt, TestEncryptedStream, TestCutAnywhere,
-// TestEncryptedFanOut, TestEncryptedAllocations
+// TestEncryptedFanOut, TestEncryptedAllocations, TestDailyLimits
 
 import (
 	"context"
