@@ -278,16 +278,7 @@ func (b *eventBuffers) fill(batch *stream.Batch) {
 		b.digits = b.numbering.Append(b.digits, batch.Sequence(i))
 	}
 	numbers := string(b.digits) // one string for all: each record's is a part of it
-	for i := range page {
-		r := &page[i]
-		out.Records = append(out.Records, kinesis.Record{
-			SequenceNumber:              numbers[i*record.SequenceDigits:][:record.SequenceDigits],
-			ApproximateArrivalTimestamp: shape.Some(shape.Timestamp(r.ArrivalTime)),
-			Data:                        r.Data,
-			EncryptionType:              encrypted(r.Seal == record.Opened),
-			PartitionKey:                shape.Some(r.PartitionKey),
-		})
-	}
+	out.Records, _ = appendRecords(out.Records, page, numbers)
 	out.MillisBehindLatest = batch.MillisBehind
 	out.ChildShards = childShards(batch.Children)
 	if len(batch.Children) == 0 {

@@ -98,9 +98,16 @@ func (b *getBuffers) fill(out *kinesis.GetRecordsOutput) (size int) {
 		b.digits = b.numbering.Append(b.digits, b.records.Sequence(i))
 	}
 	numbers := string(b.digits) // one string for all: each record's is a part of it
+	out.Records, size = appendRecords(out.Records, page, numbers)
+	return size
+}
+
+// appendRecords appends the records of a page, whose sequence numbers stand one after the other in numbers,
+// and returns their bytes. Where a stream places records by turns they may have no partition key.
+func appendRecords(to []kinesis.Record, page []record.Record, numbers string) (_ []kinesis.Record, size int) {
 	for i := range page {
 		r := &page[i]
-		out.Records = append(out.Records, kinesis.Record{
+		to = append(to, kinesis.Record{
 			SequenceNumber:              numbers[i*record.SequenceDigits:][:record.SequenceDigits],
 			ApproximateArrivalTimestamp: shape.Some(shape.Timestamp(r.ArrivalTime)),
 			Data:                        r.Data,
@@ -109,5 +116,5 @@ func (b *getBuffers) fill(out *kinesis.GetRecordsOutput) (size int) {
 		})
 		size += r.Size()
 	}
-	return size
+	return to, size
 }

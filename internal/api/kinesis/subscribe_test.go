@@ -439,3 +439,19 @@ func TestSlowSubscriber(t *testing.T) {
 		quick.body.Close()
 	})
 }
+
+// TestPushedWithoutKey puts a record without a partition key, which streams that place records by turns
+// take: it is pushed without one, too.
+func TestPushedWithoutKey(t *testing.T) {
+	inBubble(t, func(f *fanout) {
+		f.must("UpdateStreamMode", fmt.Sprintf(`{"StreamARN": %q, "StreamModeDetails": {"StreamMode": "ON_DEMAND"}}`, mill))
+		f.must("UpdateStreamRecordDistributionStrategy", fmt.Sprintf(`{"StreamARN": %q, "RecordDistributionStrategy": "AUTO"}`, mill))
+		f.must("PutRecord", `{"StreamName": "mill", "Data": "YQ=="}`)
+		s := f.from(false, "0", `{"Type": "TRIM_HORIZON"}`)
+		defer s.body.Close()
+		m, err := s.d.Next()
+		if err != nil || !bytes.Contains(m.Payload, []byte(`"Data":"YQ=="`)) || bytes.Contains(m.Payload, []byte("PartitionKey")) {
+			t.Errorf("pushed %s, %v; want the record, without a partition key", m.Payload, err)
+		}
+	})
+}
