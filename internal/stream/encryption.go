@@ -36,18 +36,7 @@ type encryption struct {
 // belongs to the key that keyID names; one that has a data key for that, and can use it, keeps it. The
 // stream is UPDATING for a while, and until it is ACTIVE again records are taken as before.
 func (s *Streams) StartEncryption(ctx context.Context, sc Scope, ref Ref, keyID string) error {
-	e, _, err := s.find(sc, ref)
-	if err != nil {
-		return err
-	}
-	named, err := namedKey(e.scope, keyID)
-	if err != nil {
-		return err
-	}
-	return s.begin(ctx, e, Updating, func(v *view, row *streamRow) error {
-		if err := v.idle(sc); err != nil {
-			return err
-		}
+	return s.changeKey(ctx, sc, ref, keyID, func(e *entry, named string, v *view, row *streamRow) error {
 		if has, _ := namedKey(e.scope, row.Encryption.KeyID); has == named {
 			if _, err := v.sealing(); err == nil {
 				return errUnchanged
@@ -69,6 +58,21 @@ func (s *Streams) StartEncryption(ctx context.Context, sc Scope, ref Ref, keyID 
 // StopEncryption ends what StartEncryption began, and needs the same key. Records that are there stay
 // sealed, and readable. A stream that is not encrypted stays so.
 func (s *Streams) StopEncryption(ctx context.Context, sc Scope, ref Ref, keyID string) error {
+	return s.changeKey(ctx, sc, ref, keyID, func(e *entry, named string, v *view, row *streamRow) error {
+		if row.Encryption.Key == 0 {
+			return errUnchanged
+		}
+		if has, _ := namedKey(e.scope, row.Encryption.KeyID); has != named {
+			return refuse(InvalidArgument, "Stream %s under account %s is encrypted with key %s, not with key %s.",
+				e.name, sc.Account, row.Encryption.KeyID, keyID)
+		}
+		row.Plan = &plan{Encryption: &encryption{}}
+		return nil
+	})
+}
+
+// changeKey begins a change of a stream's encryption. named is what keyID names.
+func (s *Streams) changeKey(ctx context.Context, sc Scope, ref Ref, keyID string, change func(e *entry, named string, v *view, row *streamRow) error) error {
 	e, _, err := s.find(sc, ref)
 	if err != nil {
 		return err
@@ -81,15 +85,7 @@ func (s *Streams) StopEncryption(ctx context.Context, sc Scope, ref Ref, keyID s
 		if err := v.idle(sc); err != nil {
 			return err
 		}
-		if row.Encryption.Key == 0 {
-			return errUnchanged
-		}
-		if has, _ := namedKey(e.scope, row.Encryption.KeyID); has != named {
-			return refuse(InvalidArgument, "Stream %s under account %s is encrypted with key %s, not with key %s.",
-				e.name, sc.Account, row.Encryption.KeyID, keyID)
-		}
-		row.Plan = &plan{Encryption: &encryption{}}
-		return nil
+		return change(e, named, v, row)
 	})
 }
 
