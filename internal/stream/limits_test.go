@@ -10,11 +10,7 @@ import (
 	"time"
 
 	"github.com/headrace/headrace/internal/alloctest"
-	"github.com/headrace/headrace/internal/clock"
-	coordmem "github.com/headrace/headrace/internal/coordinator/mem"
-	lanemem "github.com/headrace/headrace/internal/lane/mem"
 	"github.com/headrace/headrace/internal/record"
-	"github.com/headrace/headrace/internal/shardlog"
 )
 
 const mib = 1 << 20
@@ -280,23 +276,15 @@ func TestAdmit(t *testing.T) {
 // TestSubscriptionLimits subscribes once a second and is sent 2 MiB a second, in a bubble.
 func TestSubscriptionLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, err := shardlog.Open(t.Context(), shardlog.Config{Lane: lanemem.New(lanemem.Config{}), Clock: clock.System{}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		rows := coordmem.New()
-		defer func() {
-			if err := errors.Join(store.Close(), rows.Close()); err != nil {
-				t.Error(err)
-			}
-		}()
+		cfg := inMemory(t)
+		cfg.Limits = true
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
-		s, err := New(t.Context(), Config{Log: store, Registry: store, Coordinator: rows, Clock: clock.System{}, Limits: true})
+		s, err := New(t.Context(), cfg)
 		must(err)
 		must(s.CreateStream(t.Context(), home, CreateInput{Name: "mill", ShardCount: 1}))
 		c, err := s.RegisterConsumer(t.Context(), home, home.arn("mill"), "wheel", nil)

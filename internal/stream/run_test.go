@@ -16,20 +16,33 @@ import (
 	"github.com/headrace/headrace/internal/shardlog"
 )
 
+// inMemory returns what Streams need at least, on storage in memory that is closed when the test ends.
+func inMemory(t *testing.T) Config {
+	t.Helper()
+	store, err := shardlog.Open(t.Context(), shardlog.Config{Lane: lanemem.New(lanemem.Config{}), Clock: clock.System{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := coordmem.New()
+	t.Cleanup(func() {
+		if err := errors.Join(store.Close(), rows.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return Config{Log: store, Registry: store, Coordinator: rows, Clock: clock.System{}}
+}
+
 // nodes runs n Streams on one storage inside a synctest bubble.
 func nodes(t *testing.T, n int, delay time.Duration, f func(ctx context.Context, nodes []*Streams)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		store, err := shardlog.Open(t.Context(), shardlog.Config{Lane: lanemem.New(lanemem.Config{}), Clock: clock.System{}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := coordmem.New()
+		cfg := inMemory(t)
+		cfg.TransitionDelay = delay
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		var all []*Streams
 		for range n {
-			s, err := New(ctx, Config{Log: store, Registry: store, Coordinator: c, Clock: clock.System{}, TransitionDelay: delay})
+			s, err := New(ctx, cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -45,9 +58,6 @@ func nodes(t *testing.T, n int, delay time.Duration, f func(ctx context.Context,
 		synctest.Wait()
 		stop()
 		running.Wait()
-		if err := errors.Join(store.Close(), c.Close()); err != nil {
-			t.Error(err)
-		}
 	})
 }
 

@@ -8,12 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/coordinator"
-	coordmem "github.com/headrace/headrace/internal/coordinator/mem"
-	lanemem "github.com/headrace/headrace/internal/lane/mem"
 	"github.com/headrace/headrace/internal/record"
-	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/stream/capacity"
 	"github.com/headrace/headrace/internal/stream/keyspace"
 )
@@ -31,21 +27,9 @@ type scaled struct {
 func inBubble(t *testing.T, f func(n *scaled)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		store, err := shardlog.Open(t.Context(), shardlog.Config{Lane: lanemem.New(lanemem.Config{}), Clock: clock.System{}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		rows := coordmem.New()
-		defer func() {
-			if err := errors.Join(store.Close(), rows.Close()); err != nil {
-				t.Error(err)
-			}
-		}()
-		n := &scaled{t: t, ref: Ref{Name: "mill"}, cfg: Config{
-			Log: store, Registry: store, Coordinator: rows, Clock: clock.System{},
-			Limits: true, Scaling: Scaling{On: true, MostShards: 64},
-			Events: Events{TransitionFailed: func(_ Scope, name string, err error) { t.Errorf("%s: %v", name, err) }},
-		}}
+		n := &scaled{t: t, ref: Ref{Name: "mill"}, cfg: inMemory(t)}
+		n.cfg.Limits, n.cfg.Scaling = true, Scaling{On: true, MostShards: 64}
+		n.cfg.Events.TransitionFailed = func(_ Scope, name string, err error) { t.Errorf("%s: %v", name, err) }
 		n.start()
 		defer func() { n.stop() }()
 		n.must(n.CreateStream(t.Context(), home, CreateInput{Name: n.ref.Name, Mode: OnDemand}))
