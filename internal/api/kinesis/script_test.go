@@ -72,6 +72,7 @@ type script struct {
 
 func (s *script) start(c setup) {
 	if s.w != nil {
+		synctest.Wait() // the server would poll for a connection that is just ending, and time would pass
 		s.w.close()
 	}
 	s.w = newWorld(s.t, c)
