@@ -2,6 +2,7 @@ package clock
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,10 @@ const (
 	jumpRate = 4
 	// sleepStep is the shortest sleep that is told from the inexactness of asking.
 	sleepStep = time.Second
+	// trust is how long after a reading was judged others are taken as they are, if they say nothing
+	// else than it and the time elapsed since, but for drift.
+	trust = 100 * time.Millisecond
+	drift = time.Millisecond
 )
 
 // Bounded is a Clock that does not believe a forward jump at once.
@@ -31,11 +36,18 @@ const (
 // the first reading: after a restart the wall clock is all there is. Readings without a monotonic
 // part (Manual) never count as jumps.
 //
+// Requests read it several times each, so most readings are not judged: for a tenth of a second after one
+// that was believed, a reading is taken as it is if the wall clock has moved as far as time has, but for a
+// millisecond. The next one that is judged accounts for all that has gone by since the last one that was.
+//
 // It is safe for concurrent use.
 type Bounded struct {
 	source Clock
 	onJump func(ahead time.Duration)
 	slept  func() time.Duration
+
+	// judged is the last reading that was judged, if it was believed as it was; nil otherwise.
+	judged atomic.Pointer[time.Time]
 
 	mu struct {
 		sync.Mutex
@@ -61,11 +73,24 @@ func newBounded(source Clock, onJump func(ahead time.Duration), slept func() tim
 
 // Now returns the believed time. It carries no monotonic reading.
 func (b *Bounded) Now() time.Time {
+	if last := b.judged.Load(); last != nil {
+		reading := b.source.Now()
+		if wall := reading.Round(0); trusts(wall.Sub(last.Round(0)), reading.Sub(*last)) {
+			return wall
+		}
+	}
 	now, ahead, alarm := b.read()
 	if alarm && b.onJump != nil {
 		b.onJump(ahead)
 	}
 	return now
+}
+
+// trusts says whether a wall clock that has moved by wall, elapsed after a reading that was believed, needs
+// no judgement.
+func trusts(wall, elapsed time.Duration) bool {
+	ahead := wall - elapsed
+	return 0 <= elapsed && elapsed < trust && -drift < ahead && ahead < drift
 }
 
 // Behind returns by how much the clock lagged its source at the last reading: 0 unless the source
@@ -93,6 +118,11 @@ func (b *Bounded) read() (now time.Time, ahead time.Duration, alarm bool) {
 	b.mu.reading = reading
 	now = b.mu.state.step(reading.Round(0), elapsed)
 	ahead = b.mu.state.behind
+	b.judged.Store(nil)
+	if ahead == 0 {
+		believed := reading
+		b.judged.Store(&believed)
+	}
 	return now, ahead, was == 0 && ahead > 0
 }
 

@@ -133,6 +133,56 @@ func TestBoundedNeverJudgesAManualClock(t *testing.T) {
 	}
 }
 
+// plant moves what the clock believes by d.
+func (b *Bounded) plant(d time.Duration) {
+	b.mu.state.believed = b.mu.state.believed.Add(d)
+	b.judged.Store(nil)
+}
+
+func TestTrusts(t *testing.T) {
+	f := func(wall, elapsed time.Duration, want bool) {
+		t.Helper()
+		if got := trusts(wall, elapsed); got != want {
+			t.Errorf("trusts(%v, %v) = %v, want %v", wall, elapsed, got, want)
+		}
+	}
+	f(0, 0, true)
+	f(50*time.Millisecond, 50*time.Millisecond, true)
+	f(trust-1, trust-1, true)
+	f(trust, trust, false)
+	f(50*time.Millisecond+drift-1, 50*time.Millisecond, true)
+	f(50*time.Millisecond+drift, 50*time.Millisecond, false)
+	f(50*time.Millisecond-drift, 50*time.Millisecond, false)
+	f(time.Hour, 0, false)
+	f(-time.Hour, 0, false)
+	f(-1, -1, false) // a monotonic clock does not go back
+}
+
+// TestBoundedJudgesNowAndThen: what was not judged is part of what is next.
+func TestBoundedJudgesNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBounded(System{}, func(ahead time.Duration) { t.Errorf("alarm: %v ahead", ahead) })
+		b.Now()
+		judged := 0
+		last := b.judged.Load()
+		for range 1000 {
+			<-time.After(time.Millisecond)
+			if got, want := b.Now(), time.Now(); !got.Equal(want) {
+				t.Fatalf("Now() = %v, want %v", got, want)
+			}
+			if now := b.judged.Load(); now != last {
+				judged, last = judged+1, now
+			}
+		}
+		if judged != 10 {
+			t.Errorf("%d of 1,000 readings in a second were judged, want 10", judged)
+		}
+		if got := b.mu.state.believed; time.Since(got) >= trust {
+			t.Errorf("believed %v, want at most %v ago", got, trust)
+		}
+	})
+}
+
 // TestBoundedAlarmsOnce plants a state that an hour's jump leaves behind, since a reading whose
 // wall and monotonic parts disagree cannot be made by hand.
 func TestBoundedAlarmsOnce(t *testing.T) {
@@ -140,7 +190,7 @@ func TestBoundedAlarmsOnce(t *testing.T) {
 		var alarms []time.Duration
 		b := NewBounded(System{}, func(ahead time.Duration) { alarms = append(alarms, ahead) })
 		b.Now()
-		b.mu.state.believed = b.mu.state.believed.Add(-time.Hour)
+		b.plant(-time.Hour)
 		for range 3 {
 			b.Now()
 		}
@@ -173,12 +223,12 @@ func TestBoundedBelievesSleep(t *testing.T) {
 		if asked != 1 {
 			t.Errorf("asked %d times for the time slept; want once, at the start", asked)
 		}
-		b.mu.state.believed = b.mu.state.believed.Add(-time.Hour)
+		b.plant(-time.Hour)
 		slept = time.Hour
 		if got, want := b.Now(), time.Now(); !got.Equal(want) {
 			t.Errorf("Now() after an hour's sleep = %v, want %v", got, want)
 		}
-		b.mu.state.believed = b.mu.state.believed.Add(-time.Minute)
+		b.plant(-time.Minute)
 		if b.Now(); b.Behind() != 0 {
 			t.Errorf("Behind() = %v after a minute's jump, want 0: sleep uses no budget", b.Behind())
 		}

@@ -204,7 +204,7 @@ func authorizer(cfg Config, decider *access.Decider) func(*http.Request, *shape.
 	}
 	return func(r *http.Request, call *shape.Call, a *shape.Access) error {
 		q := requestOf(r, call.AccessKeyID, call.SessionToken, call.Region)
-		q.Action, q.Resource, q.Tags, q.TagKeys, q.ResourceTags = a.Action, a.Resource, a.Tags, a.TagKeys, a.ResourceTags
+		q.Action, q.Resource, q.Creates, q.Tags, q.TagKeys = a.Action, a.Resource, a.Creates, a.Tags, a.TagKeys
 		owner, err := decider.Decide(q)
 		if denied, ok := errors.AsType[*access.DeniedError](err); ok {
 			return &shape.Error{Code: "AccessDeniedException", Message: denied.Message}

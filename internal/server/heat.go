@@ -66,7 +66,6 @@ func heats(cfg Config, identify wire.Authenticator, decider *access.Decider, str
 			if q.Resource == "" {
 				q.Resource = "*" // it names nothing that is, and hears so if it may know
 			}
-			q.ResourceTags = streams.Tags(q.Resource)
 			owner, err := decider.Decide(q)
 			if err != nil {
 				refuseHeat(w, err)

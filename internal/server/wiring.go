@@ -110,7 +110,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 		return nil, err
 	}
 	bounds := newRates(cfg, sys.port)
-	decider := access.New(access.Config{Keys: keys, ResourcePolicy: streams.PolicyOf, Clock: now})
+	decider := access.New(access.Config{Keys: keys, Governed: streams.Governed, Clock: now})
 	identify := authenticator(cfg, keys, now)
 	calls := wire.NewHandler(wire.Config{
 		Services:     services(cfg, streams, meters, keys, decider, now),

@@ -96,13 +96,13 @@ func TestConsumerRows(t *testing.T) {
 	w.tick(time.Minute)
 	w.must(w.PutPolicy(ctx, home, c.ARN, `{"Id":"p"}`))
 	w.restart()
-	if got := w.PolicyOf(c.ARN); got != `{"Id":"p"}` {
+	if got, _ := w.Governed(c.ARN); got != `{"Id":"p"}` {
 		t.Errorf("policy: %s", got)
 	}
-	if got := w.Tags(c.ARN); len(got) != 1 || got["team"] != "water" {
+	if _, got := w.Governed(c.ARN); len(got) != 1 || got["team"] != "water" {
 		t.Errorf("tags: %v", got)
 	}
-	if got := w.PolicyOf(home.arn("mill")); got != "" {
+	if got, _ := w.Governed(home.arn("mill")); got != "" {
 		t.Errorf("the stream's policy: %s", got)
 	}
 	w.must(w.DeregisterConsumer(ctx, home, ConsumerRef{ARN: c.ARN}))
@@ -132,8 +132,9 @@ func TestConsumerAgain(t *testing.T) {
 	second, err := w.RegisterConsumer(ctx, home, home.arn("mill"), "wheel", nil)
 	w.must(err)
 	w.tick(time.Minute)
-	if got := w.consumers(Ref{Name: "mill"}); got != "wheel ACTIVE" || second.ARN == first.ARN || len(w.Tags(second.ARN)) != 0 {
-		t.Errorf("%s, %s after %s, tags %v", got, second.ARN, first.ARN, w.Tags(second.ARN))
+	_, tags := w.Governed(second.ARN)
+	if got := w.consumers(Ref{Name: "mill"}); got != "wheel ACTIVE" || second.ARN == first.ARN || len(tags) != 0 {
+		t.Errorf("%s, %s after %s, tags %v", got, second.ARN, first.ARN, tags)
 	}
 }
 

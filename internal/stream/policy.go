@@ -112,30 +112,26 @@ func (s *Streams) ARN(sc Scope, ref Ref) string {
 	if name == "" {
 		return ""
 	}
+	if e, _ := s.lookup(sc, name); e != nil {
+		return e.arn
+	}
 	return sc.arn(name)
 }
 
-// PolicyOf returns the resource policy of the stream or consumer with an ARN, in whatever scope; "" if
-// there is none.
-func (s *Streams) PolicyOf(arn string) string {
-	document, err := s.Policy(scopeOf(arn), arn)
-	if err != nil {
-		return ""
+// Governed returns what decisions about the stream or consumer with an ARN, in whatever scope, stand on:
+// the resource policy that it has, "" for none, and its tags, which must not be changed. Every request of
+// a verified caller asks.
+func (s *Streams) Governed(arn string) (policy string, tags map[string]string) {
+	if sc, name, ok := ParseARN(arn); ok {
+		if _, v := s.lookup(sc, name); v != nil {
+			return v.row.Policy, v.row.Tags
+		}
+		return "", nil
 	}
-	return document
-}
-
-// Tags returns the tags of the stream or consumer with an ARN, in whatever scope; nil if there is none.
-// They must not be changed.
-func (s *Streams) Tags(arn string) map[string]string {
-	g, err := s.findGoverned(scopeOf(arn), arn)
-	switch {
-	case err != nil:
-		return nil
-	case g.consumer != nil:
-		return g.consumer.tags
+	if g, err := s.findGoverned(scopeOf(arn), arn); err == nil && g.consumer != nil {
+		return g.consumer.policy, g.consumer.tags
 	}
-	return g.view.row.Tags
+	return "", nil
 }
 
 // scopeOf returns the scope of a stream's or a consumer's ARN; it is empty for what is neither.

@@ -79,6 +79,7 @@ type directory struct {
 type entry struct {
 	scope Scope
 	name  string
+	arn   string
 	id    uint64
 	view  atomic.Pointer[view]
 	// driving holds a token while this node carries out the stream's transition.
@@ -207,7 +208,7 @@ func (s *Streams) knowStream(c change, renamed map[Scope]struct{}) *entry {
 	}
 	if e == nil {
 		e = &entry{
-			scope: sc, name: c.stream.Name, id: c.stream.ID,
+			scope: sc, name: c.stream.Name, arn: sc.arn(c.stream.Name), id: c.stream.ID,
 			driving: make(chan struct{}, 1), enrolling: make(chan struct{}, 1),
 			shards: s.rows.orphans[c.stream.ID], consumers: s.rows.lostConsumers[c.stream.ID],
 		}

@@ -211,14 +211,22 @@ func (s *Streams) find(sc Scope, ref Ref) (*entry, *view, error) {
 	if name == "" {
 		return nil, nil, refuse(InvalidArgument, "Either StreamName or StreamARN should be provided.")
 	}
+	if e, v := s.lookup(sc, name); e != nil {
+		return e, v, nil
+	}
+	return nil, nil, streamNotFound(sc, name)
+}
+
+// lookup returns the stream with a name in a scope, or nil.
+func (s *Streams) lookup(sc Scope, name string) (*entry, *view) {
 	if a := (*s.accounts.Load())[sc]; a != nil {
 		if e := a.directory.Load().byName[name]; e != nil {
 			if v := e.view.Load(); !v.gone {
-				return e, v, nil
+				return e, v
 			}
 		}
 	}
-	return nil, nil, streamNotFound(sc, name)
+	return nil, nil
 }
 
 // ParseARN takes a stream's ARN apart without allocating; ok is false for what is none.

@@ -16,7 +16,6 @@ func (s *Service) needs(operation string) shape.Needs {
 	action := "kinesis:" + operation
 	return func(call *shape.Call, in shape.Shape, ask func(*shape.Access) error) error {
 		a := shape.Access{Action: action, Resource: s.resource(call, in)}
-		create := false
 		switch in := in.(type) {
 		case *kinesis.AddTagsToStreamInput:
 			a.Tags = in.Tags
@@ -31,20 +30,17 @@ func (s *Service) needs(operation string) shape.Needs {
 		case *kinesis.CreateChannelInput:
 			a.Tags = in.Tags
 		case *kinesis.CreateStreamInput:
-			a.Tags, create = in.Tags, true
+			a.Tags, a.Creates = in.Tags, true
 		}
 		if a.Resource == "" {
 			a.Resource = anything // the call names nothing that is, and hears so if it may know
-		}
-		if !create && a.Resource != anything {
-			a.ResourceTags = s.streams.Tags(a.Resource)
 		}
 		err := ask(&a)
 		if _, ok := in.(*kinesis.RegisterStreamConsumerInput); ok && err == nil && len(a.Tags) > 0 {
 			a.Action = "kinesis:TagResource"
 			err = ask(&a)
 		}
-		if err == nil && create && len(a.Tags) > 0 {
+		if err == nil && a.Creates && len(a.Tags) > 0 {
 			a.Action = "kinesis:AddTagsToStream"
 			err = ask(&a)
 		}

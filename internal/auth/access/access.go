@@ -5,7 +5,7 @@
 // It verifies nothing and stores nothing but policies that it has read before. Which permissions an
 // operation needs is said by package api; how a refusal looks on the wire is said by package wire.
 //
-//	d := access.New(access.Config{Keys: keys, ResourcePolicy: streams.PolicyOf, Clock: c})
+//	d := access.New(access.Config{Keys: keys, Governed: streams.Governed, Clock: c})
 //	owner, err := d.Decide(&access.Request{AccessKeyID: id, Action: "kinesis:PutRecord", Resource: arn})
 package access
 
@@ -25,28 +25,33 @@ import (
 // Config says what decisions stand on. All fields are required.
 type Config struct {
 	Keys *keyring.Keyring
-	// ResourcePolicy returns the policy that is attached to the resource with an ARN, "" if none is.
-	ResourcePolicy func(arn string) string
-	Clock          clock.Clock
+	// Governed returns the policy that is attached to the resource with an ARN, "" if none is, and the
+	// resource's tags.
+	Governed func(arn string) (policy string, tags map[string]string)
+	Clock    clock.Clock
 }
 
 // Decider decides. It is safe for concurrent use.
 type Decider struct {
 	cfg       Config
 	documents documents
+	scratch   sync.Pool
 }
 
 // New returns a decider.
-func New(cfg Config) *Decider { return &Decider{cfg: cfg} }
+func New(cfg Config) *Decider {
+	return &Decider{cfg: cfg, scratch: sync.Pool{New: func() any { return new(scratch) }}}
+}
 
 // Request is one permission that a caller asks for, and what is known of the request.
 type Request struct {
 	// AccessKeyID and SessionToken are the verified caller's.
 	AccessKeyID, SessionToken string
-	// Action, Resource, Tags, TagKeys and ResourceTags are those of shape.Access.
-	Action, Resource   string
-	Tags, ResourceTags map[string]string
-	TagKeys            []string
+	// Action, Resource, Creates, Tags and TagKeys are those of shape.Access.
+	Action, Resource string
+	Creates          bool
+	Tags             map[string]string
+	TagKeys          []string
 	// Region is the one that the call is for.
 	Region string
 	// Address is where the call comes from, Secure whether over TLS, Agent what the client calls itself.
@@ -76,25 +81,34 @@ func (d *Decider) Decide(q *Request) (owner string, err error) {
 	}
 	caller := cred.Caller
 	owner = accountOf(q.Resource)
-	r := policy.Request{
+	document, resourceTags := d.governed(q)
+	s := d.scratch.Get().(*scratch)
+	defer d.scratch.Put(s)
+	s.request = policy.Request{
 		Principal: principalOf(caller), Action: q.Action, Resource: q.Resource, ResourceAccount: owner,
 		Time: d.cfg.Clock.Now(), SourceIP: q.Address, SecureTransport: q.Secure, UserAgent: q.Agent[:min(len(q.Agent), maxAgent)],
-		Region: q.Region, RequestTags: tags(q.Tags), TagKeys: q.TagKeys, ResourceTags: tags(q.ResourceTags),
+		Region: q.Region, RequestTags: tags(q.Tags), TagKeys: q.TagKeys, ResourceTags: tags(resourceTags),
 	}
-	policies, err := d.policies(caller)
-	if err != nil {
+	s.policies = policy.Policies{Identity: s.policies.Identity[:0], Session: s.policies.Session[:0]}
+	if err := d.addPolicies(&s.policies, caller); err != nil {
 		return "", err
 	}
 	if !d.ownsPolicy(caller, q, owner) {
-		if policies.Resource, err = d.documents.read(policy.Resource, d.resourcePolicy(q.Resource)); err != nil {
+		if s.policies.Resource, err = d.documents.read(policy.Resource, document); err != nil {
 			return "", err
 		}
 	}
-	if decision := policies.Decide(&r); !decision.Allowed() {
-		return "", &DeniedError{Message: decision.Message(&r)}
+	if decision := s.policies.Decide(&s.request); !decision.Allowed() {
+		return "", &DeniedError{Message: decision.Message(&s.request)}
 	}
 	d.cfg.Keys.Used(cred)
 	return owner, nil
+}
+
+// scratch is what a decision stands on, used again for the next.
+type scratch struct {
+	request  policy.Request
+	policies policy.Policies
 }
 
 // ownsPolicy says that the caller is the root of the account that owns the resource and wants to see or
@@ -103,30 +117,31 @@ func (d *Decider) ownsPolicy(caller *keyring.Caller, q *Request, owner string) b
 	return caller.Kind == keyring.Root && caller.Account == owner && strings.HasSuffix(q.Action, "ResourcePolicy")
 }
 
-func (d *Decider) resourcePolicy(arn string) string {
-	if arn == "*" {
-		return ""
+// governed returns the policy and the tags of the resource that a request is about.
+func (d *Decider) governed(q *Request) (document string, tags map[string]string) {
+	if q.Creates || q.Resource == "*" {
+		return "", nil
 	}
-	return d.cfg.ResourcePolicy(arn)
+	return d.cfg.Governed(q.Resource)
 }
 
-// policies returns the caller's own.
-func (d *Decider) policies(caller *keyring.Caller) (p policy.Policies, err error) {
+// addPolicies adds the caller's own.
+func (d *Decider) addPolicies(p *policy.Policies, caller *keyring.Caller) error {
 	for name, document := range d.cfg.Keys.Policies(caller) {
 		one, err := d.documents.read(policy.Identity, document)
 		if err != nil {
-			return p, fmt.Errorf("policy %s of %s: %w", name, caller.PrincipalARN(), err)
+			return fmt.Errorf("policy %s of %s: %w", name, caller.PrincipalARN(), err)
 		}
 		p.Identity = append(p.Identity, one)
 	}
 	if caller.Session != nil && caller.Session.Policy != "" {
 		one, err := d.documents.read(policy.Session, caller.Session.Policy)
 		if err != nil {
-			return p, fmt.Errorf("session policy of %s: %w", caller.ARN, err)
+			return fmt.Errorf("session policy of %s: %w", caller.ARN, err)
 		}
 		p.Session = append(p.Session, one)
 	}
-	return p, nil
+	return nil
 }
 
 // Assume is somebody who wants to become a role.
@@ -153,7 +168,7 @@ func (d *Decider) MayAssume(q *Assume) (bool, error) {
 		return false, nil
 	default:
 		r.Principal = principalOf(q.Caller)
-		if policies, err = d.policies(q.Caller); err != nil {
+		if err = d.addPolicies(&policies, q.Caller); err != nil {
 			return false, err
 		}
 	}
@@ -207,11 +222,17 @@ func tags(m map[string]string) []policy.Tag {
 
 // accountOf returns the account in an ARN, "" if there is none.
 func accountOf(arn string) string {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 || parts[0] != "arn" || !keyring.IsAccount(parts[4]) {
+	rest, ok := strings.CutPrefix(arn, "arn:")
+	for range 3 { // partition, service and region
+		if ok {
+			_, rest, ok = strings.Cut(rest, ":")
+		}
+	}
+	account, _, more := strings.Cut(rest, ":")
+	if !ok || !more || !keyring.IsAccount(account) {
 		return ""
 	}
-	return parts[4]
+	return account
 }
 
 // Check returns what is wrong with a document of a kind, in AWS's words, or nil. Only of a resource's

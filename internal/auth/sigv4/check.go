@@ -70,9 +70,10 @@ type Check struct {
 
 	canonical canonicalizer
 	signing   signingKey
+	known     derived // the last signature's, which is often the next one's
 	digest    [sha256.Size]byte
 	hex       [2 * sha256.Size]byte
-	mac       hash.Hash // with the signing key of the last signature, which is often the next one's
+	mac       hash.Hash // with the signing key of the last signature
 	macOf     signingKey
 	sum       hash.Hash // of the body so far; nil until one was needed
 	body      io.Reader
@@ -81,7 +82,7 @@ type Check struct {
 
 // Reset forgets the request and keeps the memory. What Body returned must not be used any more.
 func (c *Check) Reset() {
-	*c = Check{canonical: c.canonical, mac: c.mac, macOf: c.macOf, sum: c.sum, chunks: c.chunks}
+	*c = Check{canonical: c.canonical, known: c.known, mac: c.mac, macOf: c.macOf, sum: c.sum, chunks: c.chunks}
 	if c.chunks != nil {
 		c.chunks.reset()
 	}

@@ -55,15 +55,18 @@ func (s *signingKeys) set(c *Credential) int {
 	return int(h.Sum64() % keySets)
 }
 
-// get copies the key of c's scope into key. It reports false when it has none that was derived from
-// this text.
-func (s *signingKeys) get(c *Credential, text secret.Text, key *signingKey) bool {
+// get copies the key of c's scope into into, unless that is it already. It reports false when it has none
+// that was derived from this text.
+func (s *signingKeys) get(c *Credential, text secret.Text, into *derived) bool {
+	if into.of(c) && into.secret.Same(text) {
+		return true
+	}
 	set := &s.sets[s.set(c)]
 	set.mu.Lock()
 	defer set.mu.Unlock()
 	for i := range set.ways {
 		if d := &set.ways[i]; d.of(c) && d.secret.Same(text) {
-			*key = d.key
+			*into = *d
 			return true
 		}
 	}

@@ -164,11 +164,9 @@ func (c *Check) setTime() error {
 
 // readTime reads a signing time and sets the stamp. That of a Date header may be HTTP's.
 func (c *Check) readTime(s string) (time.Time, bool) {
-	if len(s) == len(basicFormat) {
-		if t, err := time.Parse(basicFormat, s); err == nil {
-			copy(c.stamp[:], s)
-			return t, true
-		}
+	if t, ok := parseBasic(s); ok {
+		copy(c.stamp[:], s)
+		return t, true
 	}
 	t, err := http.ParseTime(s)
 	if err != nil || t.Year() > 9999 {
@@ -177,6 +175,28 @@ func (c *Check) readTime(s string) (time.Time, bool) {
 	t = t.UTC()
 	t.AppendFormat(c.stamp[:0], basicFormat)
 	return t, true
+}
+
+// parseBasic reads a time in basicFormat, as time.Parse does in five times as long; every request has one.
+func parseBasic(s string) (t time.Time, ok bool) {
+	if len(s) != len(basicFormat) || s[8] != 'T' || s[15] != 'Z' {
+		return t, false
+	}
+	number := func(from, to int) (n int) {
+		for _, c := range []byte(s[from:to]) {
+			if c < '0' || c > '9' {
+				return -1
+			}
+			n = 10*n + int(c-'0')
+		}
+		return n
+	}
+	year, month, day := number(0, 4), number(4, 6), number(6, 8)
+	hour, minute, second := number(9, 11), number(11, 13), number(13, 15)
+	t = time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC)
+	// Date takes the 30th of February for the 2nd of March; no such time comes back as it was.
+	return t, year >= 0 && second >= 0 && second < 60 && minute >= 0 && minute < 60 && hour >= 0 && hour < 24 &&
+		day > 0 && t.Day() == day && month > 0 && int(t.Month()) == month
 }
 
 // inWords returns d as AWS writes it, such as "5 min.".
@@ -241,8 +261,8 @@ func (c *Check) verify(payload []byte) error {
 	if !validNames(c.credential.SignedHeaders) {
 		return refuse(Invalid, "")
 	}
-	cached := c.verifier.derived.get(&c.credential, c.key.Secret, &c.signing)
-	if !cached {
+	cached := c.verifier.derived.get(&c.credential, c.key.Secret, &c.known)
+	if c.signing = c.known.key; !cached {
 		c.signing = derive(&c.credential, c.key.Secret)
 	}
 	way := reading{host: c.r.Host, path: c.r.URL.EscapedPath(), plain: false}

@@ -6,11 +6,11 @@ type Access struct {
 	Action string
 	// Resource is the ARN that the action is done on, "*" for actions that have none.
 	Resource string
-	// Tags are those that the call sets, TagKeys the keys of those that it removes. ResourceTags are
-	// those that the resource has.
-	Tags         map[string]string
-	TagKeys      []string
-	ResourceTags map[string]string
+	// Creates says that the call is to make the resource: one that has its name already has no say.
+	Creates bool
+	// Tags are those that the call sets, TagKeys the keys of those that it removes.
+	Tags    map[string]string
+	TagKeys []string
 }
 
 // Needs says what a call needs: it calls ask for each permission and returns the first error. The
