@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,7 +155,7 @@ func authenticator(cfg Config, keys *keyring.Keyring, now clock.Clock) wire.Auth
 	case cfg.Keys != nil:
 		return sigv4.NewVerifier(cfg.Keys, now)
 	case cfg.Access.AnyCredentials:
-		return sigv4.FormOnly{Account: cfg.DefaultAccount, Known: believed{keys}.known}
+		return sigv4.FormOnly{Account: cfg.DefaultAccount, Known: believed{keys, now}.known}
 	}
 	return sigv4.NewVerifier(ring{keys}, now)
 }
@@ -164,14 +163,17 @@ func authenticator(cfg Config, keys *keyring.Keyring, now clock.Clock) wire.Auth
 // believed knows callers as long as nobody is verified: they are whoever they say. Keys and sessions
 // that the keyring has act for their accounts, and a session whose time is over is refused, so that
 // clients get to show that they renew theirs.
-type believed struct{ keys *keyring.Keyring }
+type believed struct {
+	keys  *keyring.Keyring
+	clock clock.Clock
+}
 
 func (b believed) known(id sigv4.Identity) (sigv4.Identity, error) {
 	cred, err := b.keys.Lookup(id.AccessKeyID, id.SessionToken)
 	switch {
 	case err == nil:
 		id.Account, id.Principal = cred.Caller.Account, cred.Caller.ARN
-		b.keys.Used(cred)
+		b.keys.Used(cred, b.clock.Now())
 	case errors.Is(err, keyring.ErrExpired):
 		return sigv4.Identity{}, &sigv4.Refusal{Reason: sigv4.Expired}
 	}
@@ -218,10 +220,9 @@ func authorizer(cfg Config, decider *access.Decider) func(*http.Request, *shape.
 
 // requestOf returns what policies may ask of a request, without the permission that it needs.
 func requestOf(r *http.Request, accessKeyID, sessionToken, region string) *access.Request {
-	from, _ := netip.ParseAddrPort(r.RemoteAddr) // an address that is none matches no condition
 	return &access.Request{
 		AccessKeyID: accessKeyID, SessionToken: sessionToken, Region: region,
-		Address: from.Addr().Unmap(), Secure: r.TLS != nil, Agent: r.UserAgent(),
+		Address: addressOf(r), Secure: r.TLS != nil, Agent: r.UserAgent(),
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -298,11 +297,11 @@ func strangerOf(e wire.Event) audit.Identity {
 
 // peerOf returns the address at the other end of the connection.
 func peerOf(r *http.Request) string {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
+	peer := addressOf(r)
+	if !peer.IsValid() {
 		return r.RemoteAddr
 	}
-	return peer.Addr().Unmap().WithZone("").String()
+	return peer.WithZone("").String()
 }
 
 // tlsOf describes a request's TLS as CloudTrail does.

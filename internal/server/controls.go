@@ -129,8 +129,7 @@ func loopbackHost(host string) bool {
 
 // fromLoopback says whether a request comes from this machine.
 func fromLoopback(r *http.Request) bool {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && peer.Addr().Unmap().IsLoopback()
+	return addressOf(r).IsLoopback()
 }
 
 // profile answers one of the Go runtime's profiles, such as heap and goroutine, as `go tool pprof`

@@ -31,8 +31,8 @@ func (r rates) admit(req *http.Request) bool {
 	if r.addresses == nil {
 		return true
 	}
-	peer, err := netip.ParseAddrPort(req.RemoteAddr)
-	if err != nil || peer.Addr().Unmap().IsLoopback() || r.addresses.Allow(listener.Network(peer.Addr())) {
+	peer := addressOf(req)
+	if !peer.IsValid() || peer.IsLoopback() || r.addresses.Allow(listener.Network(peer)) {
 		return true
 	}
 	r.port.Throttled(metrics.ByAddress)

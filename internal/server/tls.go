@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -120,22 +121,42 @@ func cleartext(p config.Peers) listener.Cleartext {
 	return listener.Anyone
 }
 
-// connKey is where the context of a request has its connection.
+// connKey is where the context of a request has its *connection.
 type connKey struct{}
 
-// keepConn gives the requests of a connection what its handshake agreed on.
+// connection is what all requests of a connection have in common.
+type connection struct {
+	tls  *tls.ConnectionState // what the handshake agreed on, nil without one
+	peer netip.Addr           // zero if it has none
+}
+
+// keepConn gives the requests of a connection what they have in common.
 func keepConn(ctx context.Context, c net.Conn) context.Context {
-	if ours, ok := c.(*listener.Conn); ok && ours.TLS() != nil {
-		return context.WithValue(ctx, connKey{}, ours)
+	k := &connection{peer: parsePeer(c.RemoteAddr().String())}
+	if ours, ok := c.(*listener.Conn); ok {
+		k.tls = ours.TLS()
 	}
-	return ctx
+	return context.WithValue(ctx, connKey{}, k)
+}
+
+// addressOf returns the address at the other end of a request's connection; zero if it has none.
+func addressOf(r *http.Request) netip.Addr {
+	if c, ok := r.Context().Value(connKey{}).(*connection); ok {
+		return c.peer
+	}
+	return parsePeer(r.RemoteAddr)
+}
+
+func parsePeer(address string) netip.Addr {
+	peer, _ := netip.ParseAddrPort(address) // zero for what is none
+	return peer.Addr().Unmap()
 }
 
 // withTLS tells handlers of the TLS that the HTTP server does not see (package listener says why).
 func withTLS(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(connKey{}).(*listener.Conn); ok {
-			r.TLS = c.TLS()
+		if c, ok := r.Context().Value(connKey{}).(*connection); ok && c.tls != nil {
+			r.TLS = c.tls
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -229,7 +229,7 @@ func (c *call) authenticate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return &sigv4.Refusal{Reason: sigv4.UnknownKey} // it went a moment ago
 	}
-	c.h.cfg.Keys.Used(cred)
+	c.h.cfg.Keys.Used(cred, c.h.cfg.Clock.Now())
 	c.event.Caller, c.event.Identity, c.event.Account, c.event.Parameters = cred.Caller, id, cred.Caller.Account, body
 	return nil
 }

@@ -101,7 +101,7 @@ func (d *Decider) Decide(q *Request) (owner string, err error) {
 	if decision := s.policies.Decide(&s.request); !decision.Allowed() {
 		return "", &DeniedError{Message: decision.Message(&s.request)}
 	}
-	d.cfg.Keys.Used(cred)
+	d.cfg.Keys.Used(cred, s.request.Time)
 	return owner, nil
 }
 

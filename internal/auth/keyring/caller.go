@@ -130,10 +130,10 @@ func (k *Keyring) Policies(c *Caller) map[string]string {
 	return nil
 }
 
-// Used notes that a request signed with the credential was accepted. It allocates nothing.
-func (k *Keyring) Used(c *Credential) {
+// Used notes that a request signed with the credential was accepted at a time. It allocates nothing.
+func (k *Keyring) Used(c *Credential, at time.Time) {
 	if c.use != nil {
-		c.use.raise(k.cfg.Clock.Now().UnixMilli())
+		c.use.raise(at.UnixMilli())
 	}
 }
 

@@ -475,7 +475,7 @@ func TestUse(t *testing.T) {
 		if at := used(); !at.IsZero() {
 			t.Errorf("used at %v before anybody did", at)
 		}
-		w.Used(w.lookup(key.ID, ""))
+		w.Used(w.lookup(key.ID, ""), w.clock.Now())
 		first := w.clock.Now().Truncate(time.Millisecond)
 		if at := used(); !at.Equal(first) {
 			t.Errorf("used at %v, want %v", at, first)
@@ -488,7 +488,7 @@ func TestUse(t *testing.T) {
 			t.Error("the use of a key that never was used is kept")
 		}
 		w.clock.Advance(time.Minute)
-		w.Used(w.lookup(key.ID, ""))
+		w.Used(w.lookup(key.ID, ""), w.clock.Now())
 		w.ok(w.FlushUse(t.Context())) // too soon to be written
 		w.ok(w.SetAccessKeyActive(t.Context(), Whose{acct, "alice"}, key.ID, true))
 		if at := used(); !at.Equal(first.Add(time.Minute)) {
@@ -503,7 +503,7 @@ func TestUse(t *testing.T) {
 			t.Errorf("after a restart used at %v, want %v", at, first)
 		}
 		w.clock.Advance(2 * time.Hour)
-		w.Used(w.lookup(key.ID, ""))
+		w.Used(w.lookup(key.ID, ""), w.clock.Now())
 		w.ok(w.FlushUse(t.Context()))
 		w.ok(w.DeleteAccessKey(t.Context(), Whose{acct, "alice"}, key.ID))
 		if w.view.uses[key.ID] != nil {
@@ -522,12 +522,12 @@ func TestRunWritesUse(t *testing.T) {
 		done := make(chan error, 1)
 		ctx := contextUntil(t, stop)
 		go func() { done <- w.Run(ctx) }()
-		w.Used(w.lookup(key.ID, ""))
+		w.Used(w.lookup(key.ID, ""), w.clock.Now())
 		time.Sleep(flushEvery + time.Second)
 		if _, err := rows.Get(t.Context(), useKey(key.ID)); err != nil {
 			t.Errorf("after %v: %v", flushEvery, err)
 		}
-		w.Used(w.lookup(root.ID, ""))
+		w.Used(w.lookup(root.ID, ""), w.clock.Now())
 		close(stop)
 		if err := <-done; err != nil {
 			t.Errorf("Run ended with %v", err)
@@ -607,7 +607,7 @@ func TestLookupAllocations(t *testing.T) {
 			if err != nil || w.Policies(c.Caller) != nil {
 				t.Fatal(err)
 			}
-			w.Used(c)
+			w.Used(c, w.clock.Now())
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", id[:4], n)
 		}

@@ -54,6 +54,20 @@ const (
 // serve one request after another, with Reset between them, and then needs no new memory. It belongs
 // to one goroutine at a time.
 type Check struct {
+	judgement
+
+	// What follows is memory that serves the next request too.
+
+	canonical canonicalizer
+	known     derived   // the last signature's, which is often the next one's
+	mac       hash.Hash // with the signing key of the last signature
+	macOf     signingKey
+	sum       hash.Hash // of the body so far; nil until one was needed
+	chunks    *chunks   // nil until one was needed
+}
+
+// judgement is what a Check knows of one request.
+type judgement struct {
 	begun    bool      // Begin succeeded
 	verifier *Verifier // nil: the form was enough
 	r        *http.Request
@@ -61,6 +75,7 @@ type Check struct {
 	now      time.Time
 
 	credential Credential
+	names      names // the credential's SignedHeaders
 	identity   Identity
 	key        Key
 	token      string   // the session token, as sent
@@ -68,21 +83,15 @@ type Check struct {
 	payload    payload
 	hash       string // the payload's line of the canonical request; empty: the body's hash
 
-	canonical canonicalizer
-	signing   signingKey
-	known     derived // the last signature's, which is often the next one's
-	digest    [sha256.Size]byte
-	hex       [2 * sha256.Size]byte
-	mac       hash.Hash // with the signing key of the last signature
-	macOf     signingKey
-	sum       hash.Hash // of the body so far; nil until one was needed
-	body      io.Reader
-	chunks    *chunks // nil until one was needed
+	signing signingKey
+	digest  [sha256.Size]byte
+	hex     [2 * sha256.Size]byte
+	body    io.Reader
 }
 
 // Reset forgets the request and keeps the memory. What Body returned must not be used any more.
 func (c *Check) Reset() {
-	*c = Check{canonical: c.canonical, known: c.known, mac: c.mac, macOf: c.macOf, sum: c.sum, chunks: c.chunks}
+	c.judgement = judgement{}
 	if c.chunks != nil {
 		c.chunks.reset()
 	}

@@ -99,29 +99,42 @@ func (c *Check) readCredential() (url.Values, error) {
 	if err := c.setTime(); err != nil {
 		return nil, err
 	}
-	if !signs(credential.SignedHeaders, "host") && !signs(credential.SignedHeaders, ":authority") {
+	c.names = readNames(credential.SignedHeaders)
+	if !c.names.host {
 		return nil, refuse(Invalid, hostMustBeSigned)
 	}
 	// The target is what the request does. All clients sign it, and AWS says that they must.
-	if c.r.Header["X-Amz-Target"] != nil && !signs(credential.SignedHeaders, "x-amz-target") {
+	if !c.names.target && c.r.Header["X-Amz-Target"] != nil {
 		return nil, refuse(Invalid, targetMustBeSigned)
 	}
 	return query, c.credential.setScope(scope, c.rules.Service, string(c.stamp[:]))
 }
 
-// signs reports whether name is in a list of signed headers.
-func signs(list, name string) bool {
-	for from := 0; ; {
-		at := strings.Index(list[from:], name)
-		if at < 0 {
-			return false
+// names is what matters of a list of signed headers.
+type names struct {
+	host, target bool // they are among them
+	// malformed says that they could not be names of headers in lower case. A header cannot carry
+	// much else, but a query can carry what would end lines of the canonical request.
+	malformed bool
+}
+
+func readNames(list string) (n names) {
+	start := 0
+	for i := range len(list) + 1 {
+		if i < len(list) && list[i] != ';' {
+			c := list[i]
+			n.malformed = n.malformed || c <= ' ' || c >= 0x7f || 'A' <= c && c <= 'Z'
+			continue
 		}
-		at += from
-		from = at + len(name)
-		if (at == 0 || list[at-1] == ';') && (from == len(list) || list[from] == ';') {
-			return true
+		switch list[start:i] {
+		case "host", ":authority":
+			n.host = true
+		case "x-amz-target":
+			n.target = true
 		}
+		start = i + 1
 	}
+	return n
 }
 
 // setTime reads the signing time and compares it with now. A presigned URL is valid for as long as it
@@ -258,16 +271,16 @@ func (c *Check) setPayload(query url.Values) error {
 // verify compares the signature with the one that the request should have, given the hash of its
 // payload.
 func (c *Check) verify(payload []byte) error {
-	if !validNames(c.credential.SignedHeaders) {
+	if c.names.malformed {
 		return refuse(Invalid, "")
 	}
 	cached := c.verifier.derived.get(&c.credential, c.key.Secret, &c.known)
 	if c.signing = c.known.key; !cached {
 		c.signing = derive(&c.credential, c.key.Secret)
 	}
-	way := reading{host: c.r.Host, path: c.r.URL.EscapedPath(), plain: false}
-	if c.rules.PlainPath {
-		way.path, way.plain = c.r.URL.Path, true
+	way := reading{host: c.r.Host, path: c.r.URL.Path, plain: c.rules.PlainPath}
+	if !way.plain && way.path != "/" {
+		way.path = c.r.URL.EscapedPath()
 	}
 	bare := withoutPort(c.r.Host)
 	for {
@@ -338,17 +351,6 @@ func (c *Check) checkToken() error {
 		return refuse(Expired, "")
 	}
 	return nil
-}
-
-// validNames reports whether list could be names of headers in lower case. A header cannot carry much
-// else, but a query can carry what would end lines of the canonical request.
-func validNames(list string) bool {
-	for i := range len(list) {
-		if c := list[i]; c <= ' ' || c >= 0x7f || 'A' <= c && c <= 'Z' {
-			return false
-		}
-	}
-	return true
 }
 
 // withoutPort returns host without the port, if it has one.
