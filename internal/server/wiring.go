@@ -64,7 +64,7 @@ func (s *system) close() error {
 // events on their way to subscribers; records get the rest.
 const (
 	requestShare      = 4
-	eventShare        = 32
+	eventShare        = 8
 	maxRequestMemory  = 256 << 20
 	idleBufferDivisor = 16
 	maxIdleBuffers    = 128 << 20

@@ -97,6 +97,7 @@ type exchange struct {
 	enc shape.Encoder
 
 	replied bool // headers are on their way
+	brisk   bool // the client took the last part of its events briskly
 	spoiled bool // a panic may have left references behind: recycle nothing
 }
 
@@ -184,7 +185,7 @@ func (h *Handler) recycle(x *exchange) {
 	x.enc.Reset(shape.JSON, nil)
 	x.val.Reset()
 	x.check.Reset()
-	x.refused, x.discarded, x.replied = nil, false, false
+	x.refused, x.discarded, x.replied, x.brisk = nil, false, false, false
 	h.exchanges.Put(x)
 }
 

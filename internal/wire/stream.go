@@ -12,8 +12,14 @@ import (
 )
 
 // eventPart is how much of the events a client has WriteTimeout to take: any progress to speak of keeps a
-// stream alive, for it may last as long as the operation likes.
-const eventPart = 64 << 10
+// stream alive, for it may last as long as the operation likes. One that took such a part within briskly is
+// given briskPart next, for each part is a chunk of HTTP/1.1 with system calls of its own; when it then
+// becomes slow it has to take that much once.
+const (
+	eventPart = 64 << 10
+	briskPart = 256 << 10
+	briskly   = time.Second
+)
 
 // errStopping refuses streams while the server stops.
 var errStopping = &shape.Error{Code: "ServiceUnavailableException", Message: "The server is stopping.", Status: http.StatusServiceUnavailable, Fault: true}
@@ -132,7 +138,11 @@ func (e events) Encode(dst []byte, name string, v shape.Shape) []byte {
 // Send implements shape.Events.
 func (e events) Send(encoded []byte) error {
 	for len(encoded) > 0 {
-		part := encoded[:min(len(encoded), eventPart)]
+		most := eventPart
+		if e.x.brisk {
+			most = briskPart
+		}
+		part, begun := encoded[:min(len(encoded), most)], e.x.h.cfg.Clock.Now()
 		_ = e.x.control.SetWriteDeadline(deadlineIn(e.x.h.cfg.WriteTimeout)) // a transport without deadlines has none to set
 		n, err := e.x.w.Write(part)
 		e.x.event.BytesOut += int64(n)
@@ -140,6 +150,7 @@ func (e events) Send(encoded []byte) error {
 			return shape.ErrClientGone
 		}
 		encoded = encoded[len(part):]
+		e.x.brisk = len(part) >= eventPart && e.x.h.cfg.Clock.Now().Sub(begun) < briskly
 	}
 	if err := e.x.control.Flush(); err != nil {
 		return shape.ErrClientGone

@@ -22,7 +22,8 @@ const (
 	freshFor, oldFreshFor = 250 * time.Millisecond, 2 * time.Second
 	// keptFrames and keptBytes bound the frames that are kept for others who come to their place: many
 	// who read a shard from its beginning stay together if the slower of them find what the faster left.
-	keptFrames, keptBytes = 256, 16 << 20
+	// A server with less memory for events keeps fewer: what is kept goes when there is none for another.
+	keptFrames, keptBytes = 1024, 64 << 20
 	// largestPooled is the largest buffer that is used again.
 	largestPooled = 4 << 20
 	// memoryPatience is how long a frame waits for memory before its streams send a sign of life instead.
@@ -182,8 +183,7 @@ func (fs *frames) read(ctx context.Context, f *frame, sub *stream.Subscription, 
 			return batch, nil
 		}
 		batch.Release()
-		fs.shrink(to)
-		if !to.Reserve(ctx, need, memoryPatience) {
+		if !fs.reserve(ctx, need, to) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
@@ -191,6 +191,17 @@ func (fs *frames) read(ctx context.Context, f *frame, sub *stream.Subscription, 
 		}
 		f.reserved = need
 	}
+}
+
+// reserve takes memory from the frames that are kept, the older half of them first, and waits if that is
+// not enough.
+func (fs *frames) reserve(ctx context.Context, need int64, to shape.Events) bool {
+	fs.shrink(to, 2)
+	if to.Reserve(ctx, need, 0) {
+		return true
+	}
+	fs.shrink(to, 1)
+	return to.Reserve(ctx, need, memoryPatience)
 }
 
 func (fs *frames) unreserve(f *frame, to shape.Events) {
@@ -222,15 +233,15 @@ func (fs *frames) forget(f *frame, to shape.Events) {
 	fs.giveLocked(f, to)
 }
 
-// shrink forgets all frames that are kept.
-func (fs *frames) shrink(to shape.Events) {
+// shrink forgets one in so many of the frames that are kept, the oldest, and at least one.
+func (fs *frames) shrink(to shape.Events, oneIn int) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	for _, f := range fs.recent {
+	drop := (len(fs.recent) + oneIn - 1) / oneIn
+	for _, f := range fs.recent[:drop] {
 		fs.forget(f, to)
 	}
-	clear(fs.recent)
-	fs.recent = fs.recent[:0]
+	fs.recent = slices.Delete(fs.recent, 0, drop)
 }
 
 // give gives a frame back.
