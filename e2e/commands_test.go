@@ -33,6 +33,7 @@ type world struct {
 	crowd   *strangers.Crowd
 	pipes   map[string]*os.File // by name, of pour
 	keys    map[string][]string // by name, of signin
+	environ []string            // of servers, beside the test's own
 }
 
 type worldKey struct{}
@@ -92,7 +93,7 @@ func server(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) > 0 && args[0] == "serve" {
 		profile, args = args[0], args[1:]
 	}
-	s, err := binarytest.LaunchProfile(binary, profile, args...)
+	s, err := binarytest.LaunchWith(w.environ, binary, profile, args...)
 	ts.Check(err)
 	w.server = s
 	ts.Setenv("AWS_ENDPOINT_URL", s.Endpoint)

@@ -73,6 +73,7 @@ func TestScripts(t *testing.T) {
 			"tls":           tlsRequest,
 			"acme":          acmeAuthority,
 			"eventuallytls": eventuallyTLS,
+			"kms":           keyService,
 		},
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/headrace/headrace/internal/certificate/acmetest"
+	"github.com/headrace/headrace/internal/secret/kms/kmstest"
 	"github.com/headrace/headrace/internal/strangers"
 	"github.com/headrace/headrace/internal/testpoll"
 )
@@ -70,6 +71,28 @@ func acmeAuthority(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("ACME_DIRECTORY", authority.Directory)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), authority.Front, 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), authority.Root, 0o600))
+}
+
+// kms FILE
+//
+// Runs a key management service, which servers and commands of the script reach from now on. KMS_URI and
+// KMS_OTHER are keys of it as AWS's service has them, KMS_VAULT one as Vault has them; FILE holds whom to
+// trust there. A server's calls are let in; commands take the credentials KMS_ACCESS_KEY and KMS_SECRET_KEY.
+func keyService(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "kms FILE")
+	w := worldOf(ts)
+	service := kmstest.Start(w.tb)
+	file := ts.MkAbs(args[0])
+	ts.Check(os.WriteFile(file, service.CA, 0o600))
+	for name, value := range service.Environ(file) {
+		w.environ = append(w.environ, name+"="+value)
+		ts.Setenv(name, value)
+	}
+	ts.Setenv("KMS_ACCESS_KEY", kmstest.AccessKey)
+	ts.Setenv("KMS_SECRET_KEY", kmstest.SecretKey)
+	ts.Setenv("KMS_URI", "aws-kms://"+kmstest.ARN)
+	ts.Setenv("KMS_OTHER", "aws-kms://"+kmstest.Elsewhere)
+	ts.Setenv("KMS_VAULT", "hcvault://"+service.Vault+"/"+kmstest.Transit)
 }
 
 // eventuallyTLS FILE NAME

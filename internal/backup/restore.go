@@ -15,6 +15,7 @@ import (
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/objectstore/dir"
 	"github.com/headrace/headrace/internal/secret"
+	"github.com/headrace/headrace/internal/secret/wrapped"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/vfs"
 	"github.com/headrace/headrace/internal/vfs/osfs"
@@ -57,6 +58,9 @@ type Restored struct {
 	// Shards are the shards' logs; Jumped those that go on at sequence numbers above every one that
 	// was ever given.
 	Shards, Jumped int
+	// KeyURI names the KMS's key that wraps the node's key, which was restored with the rest; "" if it was
+	// not in the backup.
+	KeyURI string
 }
 
 // RestoreDirectory makes the directory at path, which must not exist or be empty, a data directory
@@ -173,7 +177,7 @@ func fill(ctx context.Context, fs vfs.FS, archive io.Reader, key Key, c clock.Cl
 		return out, fmt.Errorf("%w: it has no manifest", ErrDamaged)
 	}
 	made, err := shardlog.Restore(ctx, t.seal.Bucket(t.blocks, blocksPart), t.key, t.manifest, c.Now())
-	out.Shards, out.Jumped = made.Shards, made.Jumped
+	out.Shards, out.Jumped, out.KeyURI = made.Shards, made.Jumped, t.keyURI
 	return out, err
 }
 
@@ -187,11 +191,14 @@ type target struct {
 	blocks, state *dir.Bucket
 	key           string
 	manifest      []byte
+	keyURI        string
 }
 
 func (t *target) object(ctx context.Context, e Entry, body io.Reader) (err error) {
 	part, key, _ := strings.Cut(e.Name, "/")
 	switch {
+	case e.Name == wrapped.File:
+		return t.nodeKey(body)
 	case e.Name == encryption.File:
 		return t.encrypted(e, body)
 	case part == blocksPart && shardlog.IsManifest(key):
@@ -215,6 +222,21 @@ func (t *target) object(ctx context.Context, e Entry, body io.Reader) (err error
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err
+}
+
+// nodeKey takes the entry that holds the node's key as it lay in the directory, wrapped. It comes before the
+// one that needs it.
+func (t *target) nodeKey(body io.Reader) error {
+	text, err := io.ReadAll(io.LimitReader(body, wrapped.MaxFile))
+	if err != nil {
+		return err
+	}
+	w, err := wrapped.Parse(text)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	t.keyURI = w.URI
+	return wrapped.Write(t.fs, w)
 }
 
 // encrypted takes the entry that says that those behind it are encrypted. So is the directory then.
@@ -245,7 +267,7 @@ func (t *target) encrypted(e Entry, body io.Reader) error {
 // undo removes what a restore made: its mark last, when the rest is gone for certain.
 func undo(fs vfs.FS) error {
 	err := errors.Join(remove(fs, blocksPart, true), remove(fs, statePart, true),
-		remove(fs, encryption.File, false), fs.SyncDir("."))
+		remove(fs, encryption.File, false), remove(fs, wrapped.File, false), fs.SyncDir("."))
 	if err == nil {
 		err = errors.Join(remove(fs, Mark, false), fs.SyncDir("."))
 	}

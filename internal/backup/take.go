@@ -13,6 +13,7 @@ import (
 	"github.com/headrace/headrace/internal/encryption"
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/objectstore/held"
+	"github.com/headrace/headrace/internal/secret/wrapped"
 	"github.com/headrace/headrace/internal/shardlog"
 )
 
@@ -39,7 +40,10 @@ type Source struct {
 	// KeyID is the id of the key that the objects are encrypted under; empty if they are not. They are in
 	// the archive as they are stored.
 	KeyID string
-	Clock clock.Clock
+	// NodeKey returns the node's key as it lies wrapped in the directory. Nil if it lies elsewhere, or in
+	// clear: it is not in the archive then.
+	NodeKey func() (wrapped.Key, error)
+	Clock   clock.Clock
 }
 
 // Backup is a backup being taken. It holds a cut of the log, and the newest snapshot of the rows that
@@ -47,6 +51,7 @@ type Source struct {
 type Backup struct {
 	taken    time.Time
 	keyID    string
+	nodeKey  string // the text of its file, empty without one
 	cut      shardlog.Cut
 	hold     *held.Hold
 	snapshot objectstore.Info // its Key is empty if there is none yet
@@ -62,6 +67,13 @@ func Begin(ctx context.Context, src Source) (_ *Backup, err error) {
 			err = errors.Join(fmt.Errorf("begin backup: %w", err), b.Close())
 		}
 	}()
+	if src.NodeKey != nil {
+		w, err := src.NodeKey()
+		if err != nil {
+			return nil, err
+		}
+		b.nodeKey = w.Text()
+	}
 	// The snapshot is older than the cut, and no other may be taken before that: the log would forget
 	// commands that neither the snapshot nor the cut has.
 	newest, release, err := src.Rows.Hold(ctx)
@@ -105,6 +117,9 @@ func (b *Backup) Bytes() int64 {
 func (b *Backup) Write(ctx context.Context, to io.Writer) error {
 	buffered := bufio.NewWriterSize(to, 256<<10)
 	w, err := newWriter(buffered, b.taken)
+	if err == nil && b.nodeKey != "" {
+		err = w.add(Entry{wrapped.File, int64(len(b.nodeKey))}, strings.NewReader(b.nodeKey))
+	}
 	if text := encryption.Text(b.keyID); err == nil && b.keyID != "" {
 		err = w.add(Entry{encryption.File, int64(len(text))}, strings.NewReader(text))
 	}

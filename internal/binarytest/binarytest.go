@@ -112,7 +112,13 @@ func Launch(binary string, args ...string) (*Server, error) {
 
 // LaunchProfile is Launch for a profile: dev or serve.
 func LaunchProfile(binary, profile string, args ...string) (*Server, error) {
+	return LaunchWith(nil, binary, profile, args...)
+}
+
+// LaunchWith is LaunchProfile with variables, as NAME=value, beside those of the environment.
+func LaunchWith(environ []string, binary, profile string, args ...string) (*Server, error) {
 	cmd := Command(context.Background(), binary, append([]string{profile, "--listen", "127.0.0.1:0"}, args...)...)
+	cmd.Env = append(cmd.Env, environ...)
 	reader, writer := io.Pipe()
 	s := &Server{cmd: cmd, output: new(tail), exited: make(chan struct{})}
 	cmd.Stdout = io.MultiWriter(s.output, writer)

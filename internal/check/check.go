@@ -172,6 +172,9 @@ func (c *checker) run(ctx context.Context) (err error) {
 	} else if err != nil {
 		return err
 	}
+	if err := c.wrappedKey(); err != nil {
+		return err
+	}
 	if ok, err := c.openSeal(); !ok || err != nil {
 		return err
 	}

@@ -11,10 +11,26 @@ import (
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/objectstore/dir"
 	"github.com/headrace/headrace/internal/secret"
+	"github.com/headrace/headrace/internal/secret/wrapped"
+	"github.com/headrace/headrace/internal/vfs"
 )
 
 // errTold ends a reading of which a finding has said why.
 var errTold = errors.New("check: told already")
+
+// wrappedKey reads the node's key that lies wrapped in the directory, if one does. Whether a KMS still unwraps
+// it is not asked unless the directory is encrypted.
+func (c *checker) wrappedKey() error {
+	_, err := wrapped.Read(c.fs)
+	switch {
+	case err == nil, errors.Is(err, vfs.ErrNotExist):
+		return nil
+	case errors.Is(err, wrapped.ErrFile):
+		c.add(wrapped.File, 0, err.Error())
+		return nil
+	}
+	return err
+}
 
 // openSeal finds out how the directory is encrypted. It reports false if a finding says that nobody can
 // know: nothing else would make sense then.

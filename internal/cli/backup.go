@@ -54,8 +54,8 @@ is that of the "listen" setting, found as "headrace dev" finds it; AWS_CA_BUNDLE
 "headrace health".
 
 Records, streams and tags are in the file as they are, not encrypted; secrets of access keys
-are in it sealed with the node's key, which is not: keep that elsewhere, and keep it. Neither
-are certificates, the audit log and the write-ahead log.
+are in it sealed with the node's key, which is not: keep that elsewhere, and keep it. One that
+a KMS wraps is in it, wrapped. Certificates, the audit log and the write-ahead log are not.
 
 The exit code is 0 if FILE is a whole backup, 1 if none was taken, 2 if the command was called
 wrongly. Progress goes to stderr.`,

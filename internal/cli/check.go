@@ -34,6 +34,7 @@ Every checksum is compared, every record of every block file is decoded, and the
 block files and the snapshots are compared with each other as a starting server would.
 
 An encrypted directory takes its node key: the file node.key in it, or where --node-key says.
+A KMS is asked if that names one.
 
 Nothing is changed or repaired. What a crash or a power cut leaves behind is no damage. No
 server may use the directory meanwhile.
@@ -53,7 +54,7 @@ end, and 2 if it is in use or no data directory, or if its node key is missing.`
 			return err
 		}
 		report := checkReport{Findings: []check.Finding{}}
-		key := func() (secret.Key, error) { return server.ReadNodeKey(loaded.NodeKey, args[0]) }
+		key := func() (secret.Key, error) { return server.ReadNodeKey(cmd.Context(), loaded.NodeKey, args[0]) }
 		report.Read, err = check.Directory(cmd.Context(), args[0], key, func(f check.Finding) {
 			if out.format == formatTable {
 				fmt.Fprintln(a.Out, f)

@@ -19,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/config"
@@ -141,10 +142,13 @@ func (a *App) root() *cobra.Command {
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok && bad.GetFlag().Name == "node-key" {
+			return usagef(cmd, "--node-key: %w", bad.Unwrap()) // which does not repeat what may be a secret
+		}
 		return usagef(cmd, "%v", err)
 	})
 	root.AddCommand(a.dev(), a.serve(), a.check(), a.backup(), a.restore(), a.stream(), a.policy(), a.env(), a.ca(), a.health(), a.version(), a.config())
-	root.AddCommand(a.account(), a.user(), a.key(), a.role(), a.access())
+	root.AddCommand(a.account(), a.user(), a.key(), a.role(), a.access(), a.nodeKey())
 	return root
 }
 

@@ -24,6 +24,8 @@ type restoreReport struct {
 	Bytes   int64
 	// ShardLogs are all, Jumped those that go on above every sequence number given before.
 	ShardLogs, Jumped int
+	// NodeKey names the KMS's key that wraps the node's key, if that was in the backup.
+	NodeKey string `json:",omitempty"`
 }
 
 // errNodeKey says that nobody said where the node's key is.
@@ -41,8 +43,9 @@ made is removed if anything fails, and no server starts on a directory that was 
 part.
 
 The node's key is not in a backup. Put it back as DIR/node.key before the server starts, or
-say where it is with --node-key. A backup of an encrypted server is encrypted under that key:
-restoring it takes the key, too, and makes an encrypted directory.
+say where it is with --node-key. One that a KMS wraps is in it, wrapped, and restored with the
+rest. A backup of an encrypted server is encrypted under that key: restoring it takes the key,
+or the KMS, too, and makes an encrypted directory.
 
 Shards that were open go on at sequence numbers above every one that any shard had until now.
 So a consumer whose checkpoint is later than the backup goes on with the next record that is
@@ -93,10 +96,11 @@ func (a *App) restoreFrom(ctx context.Context, out *output, file, data, nodeKey 
 		}
 	}
 	key := func() (secret.Key, error) {
-		if nodeKey == "" {
-			return secret.Key{}, errNodeKey // DIR/node.key cannot be there yet
+		key, err := server.ReadNodeKey(ctx, nodeKey, data)
+		if nodeKey == "" && errors.Is(err, os.ErrNotExist) {
+			err = errNodeKey // DIR/node.key cannot be there yet
 		}
-		return server.ReadNodeKey(nodeKey, data)
+		return key, err
 	}
 	restored, err := backup.RestoreDirectory(ctx, data, from, key, a.Clock)
 	switch {
@@ -106,8 +110,11 @@ func (a *App) restoreFrom(ctx context.Context, out *output, file, data, nodeKey 
 		return err
 	}
 	r := restoreReport{Data: data, Taken: restored.Taken, Objects: restored.Objects, Bytes: restored.Bytes,
-		ShardLogs: restored.Shards, Jumped: restored.Jumped}
-	return out.result(a.Out, r, "%s is restored as it was at %s: %d objects, %s, %d shard logs\n\n"+
-		"  next      put the node's key back: %s\n  then      headrace serve --data %s",
-		r.Data, r.Taken.Format(time.RFC3339), r.Objects, byteSize(r.Bytes), r.ShardLogs, filepath.Join(r.Data, "node.key"), r.Data)
+		ShardLogs: restored.Shards, Jumped: restored.Jumped, NodeKey: restored.KeyURI}
+	next := fmt.Sprintf("  next      put the node's key back: %s\n  then      headrace serve --data %s", filepath.Join(r.Data, "node.key"), r.Data)
+	if r.NodeKey != "" {
+		next = fmt.Sprintf("  next      headrace serve --data %s --node-key %s", r.Data, r.NodeKey)
+	}
+	return out.result(a.Out, r, "%s is restored as it was at %s: %d objects, %s, %d shard logs\n\n%s",
+		r.Data, r.Taken.Format(time.RFC3339), r.Objects, byteSize(r.Bytes), r.ShardLogs, next)
 }

@@ -30,6 +30,10 @@ the node's key, which is made with it: the file node.key in the data directory, 
 --node-key says. Keep it apart from backups of the directory, and do not lose it: without it
 the server does not start. Whoever has lost the root key gets another one with --new-root-key.
 
+With the URI of a KMS's key as --node-key the node's key lies in the directory wrapped, and the
+KMS is asked to unwrap it at each start: aws-kms://arn:aws:kms:..., with credentials as AWS's
+SDKs find them, or hcvault://HOST/transit/keys/NAME, with VAULT_TOKEN.
+
 --encrypt encrypts everything that a new data directory keeps under the node's key. A directory
 stays as it was made. Keep the key out of it with --node-key: whoever loses the key of an
 encrypted directory has lost the data.
@@ -38,6 +42,7 @@ The first SIGINT or SIGTERM stops listening and lets requests in flight finish; 
 one ends the program at once. Logs go to stderr.`,
 		Example: `  headrace serve --data /var/lib/headrace
   headrace serve --data /var/lib/headrace --encrypt --node-key /etc/headrace/node.key
+  headrace serve --data /var/lib/headrace --encrypt --node-key hcvault://vault.example:8200/transit/keys/headrace
   headrace serve --data ./data --config headrace.yaml --wal-size 8GiB
   headrace serve --data ./data --tls-cert tls.crt --tls-key tls.key`,
 		Args: arguments(),

@@ -42,8 +42,9 @@ type Config struct {
 	Account string
 	// Region is the region that connection hints and client commands name.
 	Region string
-	// NodeKey names the node's key: a file, or env: and the name of a variable; "" is the file node.key
-	// in the data directory. It never holds the key itself.
+	// NodeKey names the node's key: a file, env: and the name of a variable, or the URI of a KMS's key that
+	// wraps it; "" is the file node.key in the data directory. It never holds the key itself, nor any
+	// credentials.
 	NodeKey string
 	// Encrypt makes a new data directory one that is encrypted under the node's key.
 	Encrypt bool
@@ -287,11 +288,26 @@ func checkNodeKey(name string) error {
 		}
 		return nil
 	}
+	if scheme, rest, ok := strings.Cut(name, "://"); ok {
+		return checkKMS(scheme, rest)
+	}
 	if strings.ContainsRune(name, 0) {
 		return fmt.Errorf("%q is not a file's name", name)
 	}
 	if key, err := base64.StdEncoding.DecodeString(name); err == nil && len(key) == 32 || strings.HasPrefix(name, "headrace-node-key") {
 		return errors.New("this is a key, not where one is: name a file, or env: and a variable")
+	}
+	return nil
+}
+
+// checkKMS refuses the URI of a KMS that is not served, and what might be credentials, which it does not
+// repeat.
+func checkKMS(scheme, rest string) error {
+	switch {
+	case strings.ContainsAny(rest, "@?#") || strings.ContainsFunc(rest, func(c rune) bool { return c <= ' ' || c > '~' }):
+		return errors.New("the URI of a KMS's key holds nothing but the key's name: credentials belong in the environment")
+	case scheme != "aws-kms" && scheme != "hcvault":
+		return errors.New("this is the URI of no KMS that is served: want aws-kms:// or hcvault://")
 	}
 	return nil
 }

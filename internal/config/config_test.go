@@ -129,6 +129,8 @@ func TestValidateNamesTheKey(t *testing.T) {
 	f("node-key", func(c *Config) { c.NodeKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" })
 	f("node-key", func(c *Config) { c.NodeKey = "headrace-node-key-v1 AAAA 00000000" })
 	f("node-key", func(c *Config) { c.NodeKey = "a\x00" })
+	f("node-key", func(c *Config) { c.NodeKey = "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/k" })
+	f("node-key", func(c *Config) { c.NodeKey = "hcvault://root:hunter2@vault.example/transit/keys/a" })
 	f("drain-timeout", func(c *Config) { c.DrainTimeout = 2 * time.Hour })
 	f("limits.streams", func(c *Config) { c.Limits.Streams = 0 })
 	f("limits.shards", func(c *Config) { c.Limits.Shards = -1 })

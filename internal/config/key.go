@@ -90,7 +90,7 @@ func settings(c *Config) []setting {
 		{"transition-delay", "duration", "how long a stream stays CREATING, UPDATING or DELETING", (*durationValue)(&c.TransitionDelay)},
 		{"account", "text", "account of callers whose access key is not a 12-digit account id", (*textValue)(&c.Account)},
 		{"region", "text", "region named by connection hints", (*textValue)(&c.Region)},
-		{"node-key", "file", "the node's key, made if it does not exist; or env:NAME", (*textValue)(&c.NodeKey)},
+		{"node-key", "key", "the node's key, made if it does not exist: a file, env:NAME, or the URI of a KMS's key that wraps it", (*textValue)(&c.NodeKey)},
 		{"encrypt", "bool", "encrypt a new data directory under the node's key; one that exists stays as it is", (*boolValue)(&c.Encrypt)},
 		{"drain-timeout", "duration", "how long requests in flight may go on after a stop was asked for", (*durationValue)(&c.DrainTimeout)},
 		{"limits.mode", "text", "limits of what shards take and give, and of calls: off or aws; --limits is the same", (*textValue)(&c.Limits.Mode)},

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/headrace/headrace/internal/api/sts"
 	"github.com/headrace/headrace/internal/auth/access"
@@ -18,17 +15,16 @@ import (
 	"github.com/headrace/headrace/internal/clock"
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/secret"
-	"github.com/headrace/headrace/internal/stream"
-	"github.com/headrace/headrace/internal/vfs/osfs"
 	"github.com/headrace/headrace/internal/wire"
 	"github.com/headrace/headrace/internal/wire/shape"
 )
 
 // Access says how callers are known.
 type Access struct {
-	// NodeKey names the node's key: a file, which is made if it does not exist, or env: and the name of a
-	// variable that holds the key. Empty is the file node.key in the data directory, or without one a key
-	// that is forgotten with everything else.
+	// NodeKey names the node's key: a file, which is made if it does not exist, env: and the name of a
+	// variable that holds the key, or the URI of a KMS's key, which wraps the one that lies in the data
+	// directory. Empty is the file node.key in the data directory, or without one a key that is forgotten
+	// with everything else.
 	NodeKey string
 	// AnyCredentials believes all callers, as `headrace dev` promises.
 	AnyCredentials bool
@@ -37,87 +33,6 @@ type Access struct {
 	ShowKey func(account, accessKeyID, secretAccessKey string)
 	// NewRootKey makes every start replace the root keys of DefaultAccount, and show the new one.
 	NewRootKey bool
-}
-
-// nodeKeyFile is the node's key in a data directory.
-const nodeKeyFile = "node.key"
-
-// envKey begins the name of a variable that holds the node's key.
-const envKey = "env:"
-
-// nodeKey returns the node's key, and makes it if this installation has none yet. While there are
-// secrets that only one key opens, no other is made.
-func nodeKey(ctx context.Context, cfg Config, rows coordinator.Coordinator) (secret.Key, error) {
-	if cfg.Access.NodeKey == "" && cfg.Data == "" {
-		return secret.NewKey(), nil
-	}
-	key, err := ReadNodeKey(cfg.Access.NodeKey, cfg.Data)
-	if !errors.Is(err, os.ErrNotExist) {
-		return key, err
-	}
-	needed, err := keyring.Used(ctx, rows)
-	if err == nil && !needed {
-		needed, err = stream.HasKeys(ctx, rows)
-	}
-	if err != nil {
-		return secret.Key{}, fmt.Errorf("make node key: %w", err)
-	}
-	if needed {
-		path, err := nodeKeyPath(cfg.Access.NodeKey, cfg.Data)
-		return secret.Key{}, errors.Join(fmt.Errorf("the node key %s is missing, and there are secrets that only it opens: bring it back, or name where it is with --node-key", path), err)
-	}
-	return makeNodeKey(cfg)
-}
-
-// ReadNodeKey returns the node's key that name names, as Access.NodeKey does, of the data directory data.
-// The error is os.ErrNotExist if there is no such file, and says which.
-func ReadNodeKey(name, data string) (secret.Key, error) {
-	if variable, ok := strings.CutPrefix(name, envKey); ok {
-		key, err := secret.ParseKey(os.Getenv(variable))
-		if err != nil {
-			return secret.Key{}, fmt.Errorf("read node key from the variable %s: %w", variable, err)
-		}
-		return key, nil
-	}
-	path, err := nodeKeyPath(name, data)
-	if err != nil {
-		return secret.Key{}, err
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return secret.Key{}, fmt.Errorf("read node key: %w", err)
-	}
-	key, err := secret.ParseKey(string(text))
-	if err != nil {
-		return secret.Key{}, fmt.Errorf("read node key from %s: %w", path, err)
-	}
-	return key, nil
-}
-
-// nodeKeyPath returns the file that holds the node's key.
-func nodeKeyPath(name, data string) (string, error) {
-	if name == "" {
-		name = filepath.Join(data, nodeKeyFile)
-	}
-	path, err := filepath.Abs(name)
-	if err != nil {
-		return "", fmt.Errorf("find node key: %w", err)
-	}
-	return path, nil
-}
-
-// makeNodeKey makes the file that the configuration names.
-func makeNodeKey(cfg Config) (secret.Key, error) {
-	path, err := nodeKeyPath(cfg.Access.NodeKey, cfg.Data)
-	if err != nil {
-		return secret.Key{}, err
-	}
-	fs, err := osfs.Open(filepath.Dir(path))
-	if err != nil {
-		return secret.Key{}, fmt.Errorf("make node key: %w", err)
-	}
-	key, err := secret.MakeFile(fs, filepath.Base(path))
-	return key, errors.Join(err, fs.Close())
 }
 
 // openAccess opens the keyring and follows its rows until sys is closed.

@@ -165,7 +165,6 @@ func TestNodeKey(t *testing.T) {
 			t.Errorf("Run returned %v; want an error naming %s", err, names)
 		}
 	}
-	keyed := func(name string) func(*Config) { return func(c *Config) { c.Access.NodeKey = name } }
 	dir := filepath.Join(t.TempDir(), "data")
 	file := filepath.Join(dir, "node.key")
 

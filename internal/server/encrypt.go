@@ -1,11 +1,13 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 
 	"github.com/headrace/headrace/internal/encryption"
+	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/vfs"
 )
 
@@ -20,52 +22,49 @@ var (
 		"), and it cannot be switched in place: take the option away, or start on a new directory")
 )
 
-// openSeal returns how the directory is encrypted: as it was made. A new one is made as the configuration
-// says, which is written down before anything else is.
-func openSeal(cfg Config, fs vfs.FS) (encryption.Seal, error) {
+// openSeal returns the key under which the directory is encrypted, none if it is not: that is as it was made.
+// A new one is made as the configuration says, which is written down before anything else is.
+func openSeal(ctx context.Context, cfg Config, fs vfs.FS) (secret.Key, error) {
 	id, err := encryption.Of(fs)
 	switch {
 	case err != nil:
-		return encryption.Seal{}, err
+		return secret.Key{}, err
 	case id != "" && !cfg.Encrypt:
-		return encryption.Seal{}, ErrEncrypted
+		return secret.Key{}, ErrEncrypted
 	case id != "":
-		return readSeal(cfg, id)
+		return readSeal(ctx, cfg, id)
 	case !cfg.Encrypt:
-		return encryption.Seal{}, nil
+		return secret.Key{}, nil
 	}
 	used, err := inUse(fs)
 	if err != nil {
-		return encryption.Seal{}, err
+		return secret.Key{}, err
 	}
 	if used {
-		return encryption.Seal{}, ErrNotEncrypted
+		return secret.Key{}, ErrNotEncrypted
 	}
-	key, err := ReadNodeKey(cfg.Access.NodeKey, cfg.Data)
+	key, err := ReadNodeKey(ctx, cfg.Access.NodeKey, cfg.Data)
 	if errors.Is(err, os.ErrNotExist) {
-		key, err = makeNodeKey(cfg)
+		key, err = makeNodeKey(ctx, cfg)
 	}
 	if err == nil {
 		err = encryption.Mark(fs, key.ID())
 	}
-	if err != nil {
-		return encryption.Seal{}, err
-	}
-	return encryption.With(key), nil
+	return key, err
 }
 
-// readSeal returns how a directory is encrypted that is, under the key with an id.
-func readSeal(cfg Config, id string) (encryption.Seal, error) {
-	key, err := ReadNodeKey(cfg.Access.NodeKey, cfg.Data)
-	if err == nil {
+// readSeal returns the key of a directory that is encrypted, under the one with an id.
+func readSeal(ctx context.Context, cfg Config, id string) (secret.Key, error) {
+	key, err := ReadNodeKey(ctx, cfg.Access.NodeKey, cfg.Data)
+	switch {
+	case err == nil:
 		err = encryption.Match(id, key)
-	} else {
+	case errors.Is(err, os.ErrNotExist):
 		err = fmt.Errorf("the data directory is encrypted (%s) and needs the node key with the id %s: bring it back, or name where it is with --node-key: %w", encryption.File, id, err)
+	default:
+		err = fmt.Errorf("the data directory is encrypted (%s) and needs the node key with the id %s: %w", encryption.File, id, err)
 	}
-	if err != nil {
-		return encryption.Seal{}, err
-	}
-	return encryption.With(key), nil
+	return key, err
 }
 
 // inUse says whether a server has kept something in the directory.

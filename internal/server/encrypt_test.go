@@ -91,7 +91,7 @@ func TestEncrypted(t *testing.T) {
 	nowhere(dir)
 	nowhere(saved)
 
-	open := func() (secret.Key, error) { return ReadNodeKey(key, "") }
+	open := func() (secret.Key, error) { return ReadNodeKey(t.Context(), key, "") }
 	wrong := func() (secret.Key, error) { return secret.NewKey(), nil }
 	restored := filepath.Join(root, "restored")
 	for _, f := range []struct {

@@ -18,6 +18,9 @@ import (
 	lanemem "github.com/headrace/headrace/internal/lane/mem"
 	"github.com/headrace/headrace/internal/objectstore/dir"
 	"github.com/headrace/headrace/internal/objectstore/held"
+	"github.com/headrace/headrace/internal/secret"
+	"github.com/headrace/headrace/internal/secret/kms"
+	"github.com/headrace/headrace/internal/secret/wrapped"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/shardlog/space"
 	"github.com/headrace/headrace/internal/vfs"
@@ -28,6 +31,8 @@ import (
 type engines struct {
 	log  *shardlog.Store
 	rows coordinator.Coordinator
+	// node is the node's key if what is kept is encrypted under it.
+	node secret.Key
 	// backup is what a backup is taken of, nil where there is none.
 	backup *backup.Source
 }
@@ -56,11 +61,13 @@ func openEngines(ctx context.Context, cfg Config, sys *system, now clock.Clock, 
 	if err != nil {
 		return engines{}, err
 	}
-	seal, err := openSeal(cfg, fs)
+	node, err := openSeal(ctx, cfg, fs)
 	if err != nil {
 		return engines{}, fmt.Errorf("open data directory %s: %w", cfg.Data, err)
 	}
-	return openDisk(ctx, cfg, sys, fs, seal, log, fail)
+	e, err := openDisk(ctx, cfg, sys, fs, encryption.With(node), log, fail)
+	e.node = node
+	return e, err
 }
 
 // logConfig is how the shards' logs are kept, but for where.
@@ -152,8 +159,16 @@ func openDisk(ctx context.Context, cfg Config, sys *system, fs vfs.FS, seal encr
 	}
 	sys.onClose(rows.Close)
 	return engines{log: store, rows: rows, backup: &backup.Source{
-		Log: store, Blocks: kept, Rows: rows, State: snapshots, KeyID: seal.KeyID(), Clock: log.Clock,
+		Log: store, Blocks: kept, Rows: rows, State: snapshots, KeyID: seal.KeyID(), NodeKey: wrappedKey(cfg, fs), Clock: log.Clock,
 	}}, nil
+}
+
+// wrappedKey returns what a backup takes of the node's key: it as it lies there, if that is wrapped.
+func wrappedKey(cfg Config, fs vfs.FS) func() (wrapped.Key, error) {
+	if !kms.IsURI(cfg.Access.NodeKey) {
+		return nil
+	}
+	return func() (wrapped.Key, error) { return wrapped.Read(fs) }
 }
 
 // openData opens the directory, making it if its parent exists, and takes its lock, which it holds until

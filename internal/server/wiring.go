@@ -93,7 +93,7 @@ func assemble(ctx context.Context, cfg Config, fail context.CancelCauseFunc) (_ 
 	if err != nil {
 		return nil, err
 	}
-	node, err := nodeKey(ctx, cfg, engines.rows)
+	node, err := nodeKey(ctx, cfg, engines)
 	if err != nil {
 		return nil, err
 	}
