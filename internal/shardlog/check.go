@@ -13,6 +13,7 @@ import (
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog/block"
+	"github.com/headrace/headrace/internal/shardlog/chunk"
 	"github.com/headrace/headrace/internal/shardlog/entry"
 )
 
@@ -102,15 +103,7 @@ type checkedShard struct {
 	low, next record.Index
 	last      record.Millis
 	members   []block.Member
-	part      *checkedPart
-}
-
-// checkedPart is a batch of which not all parts have come.
-type checkedPart struct {
-	head  chunk
-	count uint32
-	total uint64
-	body  bytes.Buffer
+	part      *chunk.Span // a batch of which not all parts have come
 }
 
 func (c *checker) object(key string, offset int64, what string) {
@@ -380,47 +373,47 @@ func (c *checker) replay(ctx context.Context, m *manifest) error {
 // group follows one group; it reports false if the group is damaged: what comes after it then makes
 // no sense.
 func (c *checker) group(g lane.Group) bool {
-	r := newGroupReader(g.Position, g.Payload)
+	r := chunk.NewReader(g.Position, g.Payload)
 	wrong := ""
-	for wrong == "" && r.next() {
-		wrong = c.chunk(g.Position, &r.chunk)
+	for wrong == "" && r.Next() {
+		wrong = c.chunk(g.Position, &r.Chunk)
 	}
-	if r.err != nil {
-		wrong, _ = wording(r.err)
+	if r.Err != nil {
+		wrong, _ = wording(r.Err)
 	}
 	if wrong != "" {
-		c.cfg.Found(Finding{Group: g.Position, Offset: int64(r.at), What: wrong})
+		c.cfg.Found(Finding{Group: g.Position, Offset: int64(r.At()), What: wrong})
 	}
 	return wrong == ""
 }
 
 // chunk follows one chunk, or says what is wrong with it.
-func (c *checker) chunk(at lane.Position, ch *chunk) (wrong string) {
-	sh := c.shards[ch.id]
+func (c *checker) chunk(at lane.Position, ch *chunk.Chunk) (wrong string) {
+	sh := c.shards[ShardID(ch.ID)]
 	switch {
-	case ch.kind == kindDrop:
-		delete(c.shards, ch.id)
-		if ch.id == c.cfg.Journal {
+	case ch.Kind == chunk.Drop:
+		delete(c.shards, ShardID(ch.ID))
+		if ShardID(ch.ID) == c.cfg.Journal {
 			clear(c.out.Commands)
 		}
 		return ""
-	case ch.kind == kindState:
+	case ch.Kind == chunk.State:
 		return c.state(at, sh, ch)
 	case sh == nil:
-		return fmt.Sprintf("records of shard %d of stream %d, which does not exist", ch.id.Shard, ch.id.Stream)
-	case ch.kind == kindPart:
+		return fmt.Sprintf("records of shard %d of stream %d, which does not exist", ShardID(ch.ID).Shard, ShardID(ch.ID).Stream)
+	case ch.Kind == chunk.Part:
 		return c.part(sh, ch)
 	}
 	return c.data(sh, ch)
 }
 
-func (c *checker) state(at lane.Position, sh *checkedShard, ch *chunk) (wrong string) {
-	st, ok := ch.decodeState()
+func (c *checker) state(at lane.Position, sh *checkedShard, ch *chunk.Chunk) (wrong string) {
+	st, ok := decodeState(ch)
 	switch {
 	case !ok:
 		return "malformed state"
 	case sh == nil:
-		c.shards[ch.id] = &checkedShard{control: st.control, born: at, low: st.next, next: st.next, last: st.last}
+		c.shards[ShardID(ch.ID)] = &checkedShard{control: st.control, born: at, low: st.next, next: st.next, last: st.last}
 		return ""
 	case st.next != sh.next:
 		return "state does not follow its shard's records"
@@ -432,52 +425,41 @@ func (c *checker) state(at lane.Position, sh *checkedShard, ch *chunk) (wrong st
 	return ""
 }
 
-func (c *checker) data(sh *checkedShard, ch *chunk) (wrong string) {
-	if wrong := ch.checkRecords(); wrong != "" {
+func (c *checker) data(sh *checkedShard, ch *chunk.Chunk) (wrong string) {
+	if wrong := ch.CheckRecords(); wrong != "" {
 		return wrong
 	}
-	run := block.Run{First: ch.first, Arrival: ch.arrival, Count: ch.count, Records: ch.records()}
+	run := block.Run{First: ch.First, Arrival: ch.Arrival, Count: ch.Count, Records: ch.Records()}
 	switch {
-	case ch.flags&flagMoved != 0:
+	case ch.Flags&chunk.Moved != 0:
 		return ""
-	case ch.first != sh.next:
+	case ch.First != sh.next:
 		return "records do not follow their shard's"
-	case ch.arrival < sh.last:
+	case ch.Arrival < sh.last:
 		return "arrival time falls"
 	}
 	sh.part = nil
-	if ch.count > 0 {
-		sh.next, sh.last = run.End(), ch.arrival
+	if ch.Count > 0 {
+		sh.next, sh.last = run.End(), ch.Arrival
 	}
-	c.records(run, ch.id, sh)
+	c.records(run, ShardID(ch.ID), sh)
 	return ""
 }
 
-func (c *checker) part(sh *checkedShard, ch *chunk) (wrong string) {
-	p := ch.part()
-	if p.number == 0 {
-		if p.total > maxChunk {
-			return "part of an impossible batch"
+func (c *checker) part(sh *checkedShard, ch *chunk.Chunk) (wrong string) {
+	if ch.Slice().Number == 0 {
+		if sh.part, wrong = chunk.NewSpan(ch); wrong != "" {
+			return wrong
 		}
-		sh.part = &checkedPart{head: *ch, total: p.total}
 	}
-	sp := sh.part
-	if sp == nil {
+	if sh.part == nil {
 		return "part without a beginning"
 	}
-	same := ch.first == sp.head.first && ch.count == sp.head.count && ch.flags == sp.head.flags && ch.arrival == sp.head.arrival &&
-		ch.bytes == sp.head.bytes && p.total == sp.total
-	if !same || p.number != sp.count || p.offset != uint64(sp.body.Len()) || uint64(len(p.slice)) > p.total-p.offset {
-		return "part does not follow the one before"
+	done, wrong := sh.part.Add(ch)
+	if !done || wrong != "" {
+		return wrong
 	}
-	sp.body.Write(p.slice)
-	sp.count++
-	if uint64(sp.body.Len()) < sp.total {
-		return ""
-	}
-	head := sp.head
-	head.kind = kindData
-	whole, wrong := decodeChunk(endChunk(append(appendHeader(nil, &head), sp.body.Bytes()...), 0))
+	whole, wrong := chunk.Decode(sh.part.Encoded())
 	if wrong != "" {
 		return wrong
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/chunk"
 	"github.com/headrace/headrace/internal/shardlog/slab"
 )
 
@@ -218,8 +219,8 @@ func (c *committer) ensure(n int) {
 		c.commit()
 	}
 	if d.buf == nil {
-		room := groupHeaderSize + max(n, min(c.waiting+n, c.store.maxGroup-groupHeaderSize))
-		d.buf = append(c.slabs.Room(room), make([]byte, groupHeaderSize)...)
+		room := chunk.GroupHeaderSize + max(n, min(c.waiting+n, c.store.maxGroup-chunk.GroupHeaderSize))
+		d.buf = append(c.slabs.Room(room), make([]byte, chunk.GroupHeaderSize)...)
 	}
 }
 
@@ -246,7 +247,7 @@ func (c *committer) decide(it *item, buf []byte, res *Result) {
 		res.Err = ErrNotFound
 		return
 	}
-	spanning := it.size > c.store.maxGroup-groupHeaderSize
+	spanning := it.size > c.store.maxGroup-chunk.GroupHeaderSize
 	if spanning {
 		c.commit()
 	} else if len(c.draft.buf)+it.size > c.store.maxGroup {
@@ -273,15 +274,15 @@ func (c *committer) decide(it *item, buf []byte, res *Result) {
 	if it.producer.ID != 0 {
 		st.producers = append(st.producers, it.producer)
 	}
-	chunk := buf[it.offset : it.offset+it.size]
-	stamp(chunk, res.First, res.ArrivalTime)
+	encoded := buf[it.offset : it.offset+it.size]
+	chunk.Stamp(encoded, res.First, res.ArrivalTime)
 	if spanning {
-		c.commitSpan(e, slices.Clone(chunk))
+		c.commitSpan(e, slices.Clone(encoded))
 		return
 	}
 	c.ensure(it.size)
 	e.ref.offset = uint32(len(d.buf))
-	c.add(append(d.buf, chunk...), e)
+	c.add(append(d.buf, encoded...), e)
 }
 
 // verdict says whether the batch may be appended. Who wrote it comes before whether the shard is
@@ -302,7 +303,7 @@ func (c *committer) verdict(sh *shard, it *item) error {
 		return nil
 	}
 	need := int64(it.size + refCost)
-	if it.size > c.store.maxGroup-groupHeaderSize {
+	if it.size > c.store.maxGroup-chunk.GroupHeaderSize {
 		need += int64(it.size) + groupCost*int64(c.parts(it.size))
 	}
 	if st.ctl.limited() {
@@ -338,7 +339,7 @@ func (c *committer) verdict(sh *shard, it *item) error {
 
 // parts is at most how many groups a chunk takes that is too large for one.
 func (c *committer) parts(size int) int {
-	return size/(c.store.maxGroup-groupHeaderSize-chunkHeaderSize-partHeaderSize) + 1
+	return size/(c.store.maxGroup-chunk.GroupHeaderSize-chunk.HeaderSize-chunk.SliceHeaderSize) + 1
 }
 
 // admit checks the order of a producer's batches against what is durable and what is staged.
@@ -402,7 +403,7 @@ func (c *committer) change(id ShardID, f func(*shard, *control) bool) error {
 		return nil
 	}
 	size := stateSize(&ctl, 0)
-	if size > c.store.maxGroup-groupHeaderSize {
+	if size > c.store.maxGroup-chunk.GroupHeaderSize {
 		return fmt.Errorf("change shard log: %w", lane.ErrTooLarge)
 	}
 	if c.draft.chunks > 0 && len(c.draft.buf)+size > c.store.maxGroup {
@@ -441,11 +442,11 @@ func (c *committer) stageDrop(sh *shard) {
 	if sh.stage.active && sh.stage.dropped {
 		return
 	}
-	c.ensure(chunkHeaderSize)
+	c.ensure(chunk.HeaderSize)
 	c.stage(sh).dropped = true
 	d := &c.draft
 	at := len(d.buf)
-	buf := endChunk(appendHeader(d.buf, &chunk{kind: kindDrop, id: sh.id}), at)
+	buf := chunk.End(chunk.AppendHeader(d.buf, &chunk.Chunk{Kind: chunk.Drop, ID: chunk.ID(sh.id)}), at)
 	c.add(buf, effect{kind: effectDrop, shard: sh})
 	d.controls = append(d.controls, c.current)
 }
@@ -458,7 +459,7 @@ func (c *committer) commit() {
 		return
 	}
 	binary.LittleEndian.PutUint32(d.buf[4:], d.chunks)
-	d.buf[0] = groupVersion
+	d.buf[0] = chunk.Version
 	c.settle(c.write(d.buf))
 }
 
@@ -485,7 +486,7 @@ func (c *committer) hold(payload []byte) *group {
 	g := &group{pos: c.next, payload: payload, slab: c.slabs.Keep(payload)}
 	c.groups = append(c.groups, g)
 	c.next++
-	c.laneBytes += int64(len(payload) - groupHeaderSize)
+	c.laneBytes += int64(len(payload) - chunk.GroupHeaderSize)
 	if c.tier != nil {
 		c.tier.note(payload, c.store.time())
 	}
@@ -505,24 +506,24 @@ func (c *committer) commitSpan(e effect, encoded []byte) {
 
 // writeSpan writes an encoded data chunk as parts in groups of their own. The batch comes into
 // being with the last of them; a span cut short means nothing to anyone.
-func (c *committer) writeSpan(encoded []byte, extra chunkFlags) (*group, error) {
-	head, _ := decodeChunk(encoded)
+func (c *committer) writeSpan(encoded []byte, extra chunk.Flags) (*group, error) {
+	head, _ := chunk.Decode(encoded)
 	span := &group{payload: encoded}
-	body := head.body
-	per := c.store.maxGroup - groupHeaderSize - chunkHeaderSize - partHeaderSize
-	head.flags |= extra
+	body := head.Body
+	per := c.store.maxGroup - chunk.GroupHeaderSize - chunk.HeaderSize - chunk.SliceHeaderSize
+	head.Flags |= extra
 	for at := 0; at < len(body); at += per {
 		slice := body[at:min(at+per, len(body))]
-		buf := make([]byte, groupHeaderSize, groupHeaderSize+chunkHeaderSize+partHeaderSize+len(slice))
-		buf[0] = groupVersion
+		buf := make([]byte, chunk.GroupHeaderSize, chunk.GroupHeaderSize+chunk.HeaderSize+chunk.SliceHeaderSize+len(slice))
+		buf[0] = chunk.Version
 		binary.LittleEndian.PutUint32(buf[4:], 1)
-		buf = appendPart(buf, head, part{uint32(at / per), uint64(at), uint64(len(body)), slice})
+		buf = chunk.AppendPart(buf, head, chunk.Slice{Number: uint32(at / per), Offset: uint64(at), Total: uint64(len(body)), Bytes: slice})
 		g, err := c.write(buf)
 		if err != nil {
 			return nil, err
 		}
 		span.parts = append(span.parts, g)
-		span.partSizes = append(span.partSizes, int64(len(buf)-groupHeaderSize))
+		span.partSizes = append(span.partSizes, int64(len(buf)-chunk.GroupHeaderSize))
 	}
 	return span, nil
 }

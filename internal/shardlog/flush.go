@@ -13,6 +13,7 @@ import (
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog/block"
+	"github.com/headrace/headrace/internal/shardlog/chunk"
 	"github.com/headrace/headrace/internal/shardlog/entry"
 )
 
@@ -141,11 +142,11 @@ func (ts *tailSource) next() (block.Shard, block.Run, error) {
 		}
 		r := &ts.refs[ts.at]
 		ts.at++
-		ch, wrong := decodeChunk(r.group.payload[r.offset:])
+		ch, wrong := chunk.Decode(r.group.payload[r.offset:])
 		if wrong != "" {
 			return block.Shard{}, block.Run{}, fmt.Errorf("flush group %d at offset %d: %s: %w", r.group.pos, r.offset, wrong, ErrCorrupt)
 		}
-		ts.run = block.Run{First: r.first, Arrival: r.arrival, Count: r.count, Records: ch.records()}
+		ts.run = block.Run{First: r.first, Arrival: r.arrival, Count: r.count, Records: ch.Records()}
 	}
 	run, err := cutRun(&ts.run)
 	return ts.own, run, err
@@ -239,15 +240,15 @@ func (t *tier) raiseFirsts(states []byte) []byte {
 	states = slices.Clone(states)
 	le := binary.LittleEndian
 	for rest := states; len(rest) > 0; {
-		ch, wrong := decodeChunk(rest[8:])
+		ch, wrong := chunk.Decode(rest[8:])
 		if wrong != "" {
 			return states // restore will say so
 		}
-		if first, ok := t.keptFrom(ch.id, le.Uint64(rest)); ok {
-			next := record.Index(le.Uint64(ch.body))
-			le.PutUint64(rest[8+24:], uint64(max(ch.first, min(first, next))))
+		if first, ok := t.keptFrom(ShardID(ch.ID), le.Uint64(rest)); ok {
+			next := record.Index(le.Uint64(ch.Body))
+			le.PutUint64(rest[8+24:], uint64(max(ch.First, min(first, next))))
 		}
-		rest = rest[8+ch.size:]
+		rest = rest[8+ch.Size:]
 	}
 	return states
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/chunk"
 	format "github.com/headrace/headrace/internal/shardlog/manifest"
 )
 
@@ -74,17 +75,17 @@ func (m *manifest) eachState(f func(born lane.Position, id ShardID, st *state) (
 	for n := range m.stateCount {
 		wrong := "short state"
 		if len(rest) >= 8 {
-			var ch chunk
-			if ch, wrong = decodeChunk(rest[8:]); wrong == "" {
-				st, ok := ch.decodeState()
+			var ch chunk.Chunk
+			if ch, wrong = chunk.Decode(rest[8:]); wrong == "" {
+				st, ok := decodeState(&ch)
 				switch {
-				case ch.kind != kindState || !ok || !st.whole:
+				case ch.Kind != chunk.State || !ok || !st.whole:
 					wrong = "malformed state"
 				default:
-					wrong = f(lane.Position(binary.LittleEndian.Uint64(rest)), ch.id, &st)
+					wrong = f(lane.Position(binary.LittleEndian.Uint64(rest)), ShardID(ch.ID), &st)
 				}
 			}
-			rest = rest[min(8+ch.size, len(rest)):]
+			rest = rest[min(8+ch.Size, len(rest)):]
 		}
 		if wrong != "" {
 			return fmt.Errorf("read state %d of manifest %d: %s: %w", n, m.number, wrong, ErrCorrupt)

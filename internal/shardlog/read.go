@@ -8,6 +8,7 @@ import (
 
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/chunk"
 	"github.com/headrace/headrace/internal/shardlog/entry"
 )
 
@@ -214,11 +215,11 @@ func (s *shard) gather(p *page, limit Limit) (sp span, stored bool, err error) {
 func (p *page) fill(limit Limit) error {
 	for i := range p.refs {
 		r := &p.refs[i]
-		ch, wrong := decodeChunk(r.group.payload[r.offset:])
+		ch, wrong := chunk.Decode(r.group.payload[r.offset:])
 		if wrong != "" {
 			return fmt.Errorf("read group %d at offset %d: %s: %w", r.group.pos, r.offset, wrong, ErrCorrupt)
 		}
-		more, ok := p.fillRun(r.first, r.arrival, r.count, ch.records(), limit)
+		more, ok := p.fillRun(r.first, r.arrival, r.count, ch.Records(), limit)
 		if !ok {
 			return fmt.Errorf("read group %d at offset %d: malformed record: %w", r.group.pos, r.offset, ErrCorrupt)
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/chunk"
 )
 
 const (
@@ -87,7 +88,7 @@ func (c *committer) trimHead() {
 
 // popGroup forgets the oldest group.
 func (c *committer) popGroup() {
-	c.laneBytes -= int64(len(c.groups[c.head].payload) - groupHeaderSize)
+	c.laneBytes -= int64(len(c.groups[c.head].payload) - chunk.GroupHeaderSize)
 	c.groups[c.head] = nil
 	c.head++
 }
@@ -131,19 +132,19 @@ func (c *committer) carry() bool {
 
 func (c *committer) carryGroup(g *group) {
 	now := c.store.time()
-	for r := newGroupReader(g.pos, g.payload); r.next() && c.failed == nil; {
-		sh := c.lookup(r.chunk.id)
+	for r := chunk.NewReader(g.pos, g.payload); r.Next() && c.failed == nil; {
+		sh := c.lookup(ShardID(r.Chunk.ID))
 		if sh == nil {
 			continue
 		}
-		switch r.chunk.kind {
-		case kindData, kindPart:
+		switch r.Chunk.Kind {
+		case chunk.Data, chunk.Part:
 			c.expire(sh, now)
-			if old, ok := sh.find(r.chunk.first); ok {
-				c.carryData(sh, old, g, &r.chunk)
+			if old, ok := sh.find(r.Chunk.First); ok {
+				c.carryData(sh, old, g, &r.Chunk)
 			}
-		case kindState:
-			if sh.base.group == g && int(sh.base.offset) == r.chunk.offset {
+		case chunk.State:
+			if sh.base.group == g && int(sh.base.offset) == r.Chunk.Offset {
 				c.carryState(sh)
 			}
 		}
@@ -161,7 +162,7 @@ func (s *shard) find(first record.Index) (ref, bool) {
 }
 
 // carryData carries a chunk of g forward if it is the one that old points at.
-func (c *committer) carryData(sh *shard, old ref, g *group, ch *chunk) {
+func (c *committer) carryData(sh *shard, old ref, g *group, ch *chunk.Chunk) {
 	if old.group.parts != nil {
 		for _, p := range old.group.parts {
 			if p == g {
@@ -171,14 +172,14 @@ func (c *committer) carryData(sh *shard, old ref, g *group, ch *chunk) {
 		}
 		return
 	}
-	if old.group != g || int(old.offset) != ch.offset {
+	if old.group != g || int(old.offset) != ch.Offset {
 		return
 	}
-	c.ensure(ch.size)
+	c.ensure(ch.Size)
 	d := &c.draft
 	at := len(d.buf)
-	buf := append(d.buf, g.payload[ch.offset:ch.offset+ch.size]...)
-	setFlag(buf[at:], flagMoved)
+	buf := append(d.buf, g.payload[ch.Offset:ch.Offset+ch.Size]...)
+	chunk.SetFlag(buf[at:], chunk.Moved)
 	old.group, old.offset = nil, uint32(at)
 	c.add(buf, effect{kind: effectMove, shard: sh, ref: old})
 }
@@ -189,7 +190,7 @@ func (c *committer) carrySpan(sh *shard, old ref) {
 	if c.failed != nil {
 		return
 	}
-	span, err := c.writeSpan(old.group.payload, flagMoved)
+	span, err := c.writeSpan(old.group.payload, chunk.Moved)
 	if err != nil {
 		return // no room now, or the end
 	}
@@ -200,7 +201,7 @@ func (c *committer) carrySpan(sh *shard, old ref) {
 // carryState writes the shard's state again, whole this time.
 func (c *committer) carryState(sh *shard) {
 	st := state{control: sh.mu.ctl, next: sh.mu.next, last: sh.mu.last, producers: sh.producers, whole: true}
-	if stateSize(&st.control, len(st.producers)) > c.store.maxGroup-groupHeaderSize {
+	if stateSize(&st.control, len(st.producers)) > c.store.maxGroup-chunk.GroupHeaderSize {
 		return // its group stays
 	}
 	c.putState(sh, &st)

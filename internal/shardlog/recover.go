@@ -1,13 +1,13 @@
 package shardlog
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/chunk"
 )
 
 const (
@@ -57,7 +57,7 @@ func (c *committer) recover(ctx context.Context) error {
 // fence appends an empty group so that a former owner's next append fails, and returns the
 // position after it. A full lane is taken over without: the first append will tell.
 func (c *committer) fence(ctx context.Context) (lane.Position, error) {
-	payload := []byte{groupVersion, 0, 0, 0, 0, 0, 0, 0}
+	payload := []byte{chunk.Version, 0, 0, 0, 0, 0, 0, 0}
 	for range fenceAttempts {
 		b, err := c.store.cfg.Lane.Bounds(ctx)
 		if err != nil {
@@ -89,39 +89,37 @@ type replay struct {
 }
 
 type pending struct {
-	head  chunk
+	*chunk.Span
 	group *group
-	body  bytes.Buffer
-	total uint64
 }
 
 func (rp *replay) group(lg lane.Group) error {
-	r := newGroupReader(lg.Position, lg.Payload)
-	if r.err != nil {
-		return r.err
+	r := chunk.NewReader(lg.Position, lg.Payload)
+	if r.Err != nil {
+		return r.Err
 	}
 	g := rp.c.hold(rp.c.slabs.Adopt(lg.Payload))
-	for r.next() {
-		if wrong := rp.chunk(g, &r.chunk); wrong != "" {
-			r.fail(wrong)
+	for r.Next() {
+		if wrong := rp.chunk(g, &r.Chunk); wrong != "" {
+			r.Fail(wrong)
 		}
 	}
-	return r.err
+	return r.Err
 }
 
 // chunk applies one chunk, or says what is wrong with it.
-func (rp *replay) chunk(g *group, ch *chunk) (wrong string) {
-	switch ch.kind {
-	case kindData:
-		return rp.data(ref{first: ch.first, arrival: ch.arrival, group: g, offset: uint32(ch.offset),
-			size: uint32(ch.size), count: ch.count, bytes: ch.bytes}, ch)
-	case kindPart:
+func (rp *replay) chunk(g *group, ch *chunk.Chunk) (wrong string) {
+	switch ch.Kind {
+	case chunk.Data:
+		return rp.data(ref{first: ch.First, arrival: ch.Arrival, group: g, offset: uint32(ch.Offset),
+			size: uint32(ch.Size), count: ch.Count, bytes: ch.Bytes}, ch)
+	case chunk.Part:
 		return rp.part(g, ch)
-	case kindState:
+	case chunk.State:
 		return rp.state(g, ch)
-	case kindDrop:
-		delete(rp.spans, ch.id)
-		if sh := rp.c.lookup(ch.id); sh != nil {
+	case chunk.Drop:
+		delete(rp.spans, ShardID(ch.ID))
+		if sh := rp.c.lookup(ShardID(ch.ID)); sh != nil {
 			rp.c.forget(sh)
 		}
 	}
@@ -139,15 +137,15 @@ func (rp *replay) shard(id ShardID) *shard {
 	return sh
 }
 
-func (rp *replay) data(r ref, ch *chunk) (wrong string) {
-	if wrong := ch.checkRecords(); wrong != "" {
+func (rp *replay) data(r ref, ch *chunk.Chunk) (wrong string) {
+	if wrong := ch.CheckRecords(); wrong != "" {
 		return wrong
 	}
-	sh := rp.shard(ch.id)
-	if ch.flags&flagMoved != 0 {
+	sh := rp.shard(ShardID(ch.ID))
+	if ch.Flags&chunk.Moved != 0 {
 		return rp.moved(sh, r)
 	}
-	delete(rp.spans, ch.id)
+	delete(rp.spans, ShardID(ch.ID))
 	if sh.mu.next == 0 {
 		sh.mu.next = r.first
 	}
@@ -157,7 +155,7 @@ func (rp *replay) data(r ref, ch *chunk) (wrong string) {
 	if r.arrival < sh.mu.last {
 		return "arrival time falls"
 	}
-	if p := ch.producer(); p.ID != 0 {
+	if p := Producer(ch.Producer()); p.ID != 0 {
 		sh.remember(p)
 	}
 	if r.count > 0 {
@@ -186,61 +184,56 @@ func (rp *replay) moved(sh *shard, r ref) (wrong string) {
 	return ""
 }
 
-func (rp *replay) part(g *group, ch *chunk) (wrong string) {
-	p := ch.part()
-	sp := rp.spans[ch.id]
-	if p.number == 0 {
-		if p.total > maxChunk {
-			return "part of an impossible batch"
+func (rp *replay) part(g *group, ch *chunk.Chunk) (wrong string) {
+	id := ShardID(ch.ID)
+	sp := rp.spans[id]
+	if ch.Slice().Number == 0 {
+		span, wrong := chunk.NewSpan(ch)
+		if wrong != "" {
+			return wrong
 		}
-		sp = &pending{head: *ch, group: &group{}, total: p.total}
-		rp.spans[ch.id] = sp
+		sp = &pending{Span: span, group: &group{}}
+		rp.spans[id] = sp
 	}
 	if sp == nil {
 		// Its first parts were trimmed, so nobody wants it.
-		if sh := rp.c.lookup(ch.id); sh != nil && !sh.unresolved {
+		if sh := rp.c.lookup(id); sh != nil && !sh.unresolved {
 			return "part without a beginning"
 		}
 		return ""
 	}
-	same := ch.first == sp.head.first && ch.count == sp.head.count && ch.flags == sp.head.flags && ch.arrival == sp.head.arrival &&
-		ch.bytes == sp.head.bytes && p.total == sp.total
-	if !same || int(p.number) != len(sp.group.parts) || p.offset != uint64(sp.body.Len()) || uint64(len(p.slice)) > p.total-p.offset {
-		return "part does not follow the one before"
+	done, wrong := sp.Add(ch)
+	if wrong != "" {
+		return wrong
 	}
-	sp.body.Write(p.slice)
 	sp.group.parts = append(sp.group.parts, g)
-	sp.group.partSizes = append(sp.group.partSizes, int64(ch.size))
-	if uint64(sp.body.Len()) < sp.total {
+	sp.group.partSizes = append(sp.group.partSizes, int64(ch.Size))
+	if !done {
 		return ""
 	}
-	delete(rp.spans, ch.id)
+	delete(rp.spans, id)
 	return rp.span(sp)
 }
 
 // span puts a batch of which all parts have come together.
 func (rp *replay) span(sp *pending) (wrong string) {
-	head := sp.head
-	head.kind = kindData
-	buf := make([]byte, 0, chunkHeaderSize+sp.body.Len())
-	buf = append(appendHeader(buf, &head), sp.body.Bytes()...)
-	sp.group.payload = endChunk(buf, 0)
-	ch, wrong := decodeChunk(sp.group.payload)
+	sp.group.payload = sp.Encoded()
+	ch, wrong := chunk.Decode(sp.group.payload)
 	if wrong != "" {
 		return wrong
 	}
-	return rp.data(ref{first: ch.first, arrival: ch.arrival, group: sp.group, size: uint32(ch.size), count: ch.count, bytes: ch.bytes}, &ch)
+	return rp.data(ref{first: ch.First, arrival: ch.Arrival, group: sp.group, size: uint32(ch.Size), count: ch.Count, bytes: ch.Bytes}, &ch)
 }
 
-func (rp *replay) state(g *group, ch *chunk) (wrong string) {
-	st, ok := ch.decodeState()
+func (rp *replay) state(g *group, ch *chunk.Chunk) (wrong string) {
+	st, ok := decodeState(ch)
 	if !ok {
 		return "malformed state"
 	}
-	sh := rp.c.lookup(ch.id)
+	sh := rp.c.lookup(ShardID(ch.ID))
 	switch {
 	case sh == nil:
-		sh = rp.shard(ch.id)
+		sh = rp.shard(ShardID(ch.ID))
 	case !sh.unresolved && st.next != sh.mu.next:
 		return "state does not follow its shard's records"
 	}
@@ -251,7 +244,7 @@ func (rp *replay) state(g *group, ch *chunk) (wrong string) {
 	sh.mu.ctl, sh.mu.next, sh.mu.last = st.control, st.next, max(st.last, sh.mu.last)
 	if st.whole {
 		sh.producers, sh.unresolved = st.producers, false
-		rp.c.rebase(sh, ref{group: g, offset: uint32(ch.offset), size: uint32(ch.size)})
+		rp.c.rebase(sh, ref{group: g, offset: uint32(ch.Offset), size: uint32(ch.Size)})
 	}
 	return ""
 }

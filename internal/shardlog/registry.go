@@ -7,6 +7,7 @@ import (
 
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/chunk"
 )
 
 // Open implements Registry. The logs of one call must fit one group: some 80,000 of them in 8 MiB.
@@ -14,7 +15,7 @@ func (s *Store) Open(ctx context.Context, ids []ShardID, keep Retention) error {
 	keep.Age = max(keep.Age, 0)
 	ids = slices.Clone(ids)
 	return s.control(ctx, true, func(c *committer) error {
-		need := groupHeaderSize
+		need := chunk.GroupHeaderSize
 		for _, id := range ids {
 			if c.lookup(id) != nil || c.opening[id] != nil {
 				continue

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/chunk"
 )
 
 // maxPooledBuffer is the largest request buffer that is kept for the next request.
@@ -124,7 +125,7 @@ func (s *Store) Append(ctx context.Context, batches []Batch) ([]Result, error) {
 func (r *request) encode(batches []Batch) {
 	total := 0
 	for i := range batches {
-		if n := dataSize(&batches[i]); n <= maxChunk {
+		if n := chunk.DataSize(batches[i].Entries); n <= chunk.MaxSize {
 			total += n
 		}
 	}
@@ -134,10 +135,10 @@ func (r *request) encode(batches []Batch) {
 	for i := range batches {
 		b := &batches[i]
 		it := item{id: b.Shard, offset: len(r.buf), count: uint32(len(b.Entries)), producer: b.Producer}
-		if dataSize(b) > maxChunk {
+		if chunk.DataSize(b.Entries) > chunk.MaxSize {
 			it.tooLarge = true
 		} else {
-			r.buf = appendData(r.buf, b)
+			r.buf = chunk.AppendData(r.buf, chunk.ID(b.Shard), b.Entries, chunk.Producer(b.Producer))
 			it.size = len(r.buf) - it.offset
 			for k := range b.Entries {
 				it.bytes += uint32(b.Entries[k].Size())

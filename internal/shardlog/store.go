@@ -12,6 +12,7 @@ import (
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/chunk"
 	"github.com/headrace/headrace/internal/shardlog/jump"
 	"github.com/headrace/headrace/internal/shardlog/slab"
 	"github.com/headrace/headrace/internal/shardlog/space"
@@ -30,6 +31,13 @@ const (
 	groupCost = 160
 	refCost   = 48
 )
+
+// minGroup is the least MaxGroup a Store works on: a part of a batch with some bytes in it.
+const minGroup = 512
+
+// ErrCorrupt says that a group does not decode or contradicts what came before it. The error that
+// wraps it names the group and the offset.
+var ErrCorrupt = chunk.ErrCorrupt
 
 // Config says what a Store stands on. Lane and Clock are required.
 type Config struct {
@@ -204,7 +212,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // replay that it overtakes starts over behind it.
 func recovered(ctx context.Context, cfg Config) (s *Store, c *committer, err error) {
 	for range fenceAttempts {
-		s = &Store{cfg: cfg, maxGroup: min(cfg.Lane.MaxGroup(), maxChunk), wakeup: make(chan struct{}, 1), stopped: make(chan struct{})}
+		s = &Store{cfg: cfg, maxGroup: min(cfg.Lane.MaxGroup(), chunk.MaxSize), wakeup: make(chan struct{}, 1), stopped: make(chan struct{})}
 		s.shards.m = make(map[ShardID]*shard)
 		s.guard = space.NewGuard(space.Config{Limits: cfg.Limits, Disk: cfg.Disk, Changed: cfg.Events.Space, Quota: cfg.Events.Quota})
 		c = &committer{store: s, opening: make(map[ShardID]*shard), slabs: slab.New(cfg.Memory, !cfg.Lane.Keeps())}

@@ -12,6 +12,7 @@ import (
 	"github.com/headrace/headrace/internal/lane"
 	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/shardlog/chunk"
 )
 
 const (
@@ -139,7 +140,7 @@ func (t *tier) finished() bool { return len(t.done) > 0 || len(t.mergeOut) > 0 }
 
 // note counts a group that the lane has taken.
 func (t *tier) note(payload []byte, now record.Millis) {
-	n := int64(len(payload) - groupHeaderSize)
+	n := int64(len(payload) - chunk.GroupHeaderSize)
 	if n == 0 {
 		return
 	}
@@ -544,16 +545,16 @@ func (c *committer) evict(need int64) {
 
 // evictGroup takes the oldest group, and whatever comes before its chunks, out of the tails.
 func (c *committer) evictGroup(g *group) {
-	for r := newGroupReader(g.pos, g.payload); g.live > 0 && r.next(); {
-		ch := &r.chunk
-		sh := c.lookup(ch.id)
-		if ch.kind != kindData && ch.kind != kindPart || ch.count == 0 || sh == nil || sh.born > g.pos {
+	for r := chunk.NewReader(g.pos, g.payload); g.live > 0 && r.Next(); {
+		ch := &r.Chunk
+		sh := c.lookup(ShardID(ch.ID))
+		if ch.Kind != chunk.Data && ch.Kind != chunk.Part || ch.Count == 0 || sh == nil || sh.born > g.pos {
 			continue
 		}
 		sh.mu.Lock()
 		refs := sh.mu.tail.refs()
 		n := 0
-		for n < len(refs) && refs[n].first <= ch.first {
+		for n < len(refs) && refs[n].first <= ch.First {
 			c.unlink(&refs[n])
 			n++
 		}

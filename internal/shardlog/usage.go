@@ -1,6 +1,9 @@
 package shardlog
 
-import "github.com/headrace/headrace/internal/shardlog/space"
+import (
+	"github.com/headrace/headrace/internal/shardlog/chunk"
+	"github.com/headrace/headrace/internal/shardlog/space"
+)
 
 // laneReserve and memoryReserve are the parts of the lane and of the budget that limited shards leave
 // to the others and to control changes, one of which may be the deletion that makes room. Twice as much
@@ -21,8 +24,8 @@ func (c *committer) admits(sh *shard, it *item) bool {
 	if room == nil {
 		return true
 	}
-	n := max(len(c.draft.buf), groupHeaderSize) + it.size
-	if it.size > c.store.maxGroup-groupHeaderSize {
+	n := max(len(c.draft.buf), chunk.GroupHeaderSize) + it.size
+	if it.size > c.store.maxGroup-chunk.GroupHeaderSize {
 		n = c.parts(it.size) * c.store.maxGroup
 	}
 	left, reserve := room(n), c.store.cfg.LaneBytes/laneReserve

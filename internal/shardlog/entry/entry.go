@@ -1,5 +1,5 @@
 // Package entry is how one record is written, in the groups of a lane as in block files. Package
-// shardlog draws it; what stands around a record is shardlog's and block's.
+// chunk draws it; what stands around a record is chunk's and block's.
 package entry
 
 import (
