@@ -65,6 +65,22 @@ type Bucket interface {
 	Delete(ctx context.Context, key string) error
 }
 
+// Paced may be implemented by the body of a Put that is made while others wait for the same disk.
+type Paced interface {
+	io.Reader
+	// Piece says how many bytes should be written at a time for now, 0 for as many as is fastest. It is
+	// asked between reads.
+	Piece() int
+}
+
+// PieceOf returns the body's Piece, 0 if it has none.
+func PieceOf(body io.Reader) int {
+	if p, ok := body.(Paced); ok {
+		return p.Piece()
+	}
+	return 0
+}
+
 // CheckKey returns ErrKey, or nil if key may name an object.
 func CheckKey(key string) error {
 	if key == "" || len(key) > MaxKey || !utf8.ValidString(key) || strings.IndexByte(key, 0) >= 0 {

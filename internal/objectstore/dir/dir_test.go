@@ -366,6 +366,50 @@ func TestCalls(t *testing.T) {
 	f("Get of all", 6, func() { get(t, b, "a/b", 0, -1) })
 }
 
+// paced is a body that says how it wants to be written, another piece each time.
+type paced struct {
+	io.Reader
+	pieces []int
+	asked  int
+}
+
+func (p *paced) Piece() int {
+	p.asked++
+	return p.pieces[p.asked%len(p.pieces)]
+}
+
+// TestPieces puts bodies that ask for pieces: none that is written is larger, by a block at most, and
+// what is there in the end is the same.
+func TestPieces(t *testing.T) {
+	f := func(most int, pieces ...int) {
+		t.Helper()
+		largest := 0
+		b := open(t, errfs.New(memfs.New(), func(c errfs.Call) error {
+			if c.Op == errfs.OpWrite {
+				largest = max(largest, c.Length)
+			}
+			return nil
+		}))
+		for _, size := range []int{0, 1, blockBytes, 4*blockBytes - 60, 4 * blockBytes, 5*blockBytes + 3, writeBytes, 3*writeBytes + 77} {
+			want := content(3, size)
+			if _, err := b.Put(t.Context(), "k", &paced{bytes.NewReader(want), pieces, 0}); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := get(t, b, "k", 0, -1); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("pieces of %v: %d of %d bytes are read, %v", pieces, len(got), size, err)
+			}
+		}
+		if largest > most {
+			t.Errorf("pieces of %v: %d bytes are written at once, want %d at most", pieces, largest, most)
+		}
+	}
+	f(writeBytes, 0)
+	f(4*blockBytes+vfs.Alignment, 4*blockBytes)
+	f(blockBytes+vfs.Alignment, 1)
+	f(writeBytes, 0, 1, 2*blockBytes)
+	f(writeBytes, 2*writeBytes)
+}
+
 // BenchmarkGet reads 10 MiB, as much as a page of records has, from the system's cache.
 func BenchmarkGet(b *testing.B) {
 	fs, err := osfs.Open(b.TempDir())

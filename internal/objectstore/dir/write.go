@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/headrace/headrace/internal/objectstore"
 	"github.com/headrace/headrace/internal/vfs"
 )
 
-// writeBytes is how much of a file is written in one call.
+// writeBytes is how much of a file is written in one call, unless its body asks for less.
 const writeBytes = 1 << 20
 
 // writer writes an object's file from front to back with direct I/O. Through the system's cache it
@@ -58,6 +59,11 @@ func (w *writer) write(f vfs.File, key string, body io.Reader, stored func() int
 			return header{}, err
 		}
 		h.size += int64(n)
+		if piece := objectstore.PieceOf(body); piece > 0 && w.n >= piece {
+			if err := w.put(w.n &^ (vfs.Alignment - 1)); err != nil {
+				return header{}, err
+			}
+		}
 	}
 	h.modified = stored()
 	if err := w.finish(h.append(nil)); err != nil {
@@ -77,14 +83,25 @@ func (w *writer) add(p []byte) error {
 		if w.n < len(w.buf) {
 			continue
 		}
-		if w.at == 0 {
-			copy(w.head, w.buf)
-		}
-		if _, err := w.f.WriteAt(w.buf, w.at); err != nil {
+		if err := w.put(w.n); err != nil {
 			return err
 		}
-		w.at, w.n = w.at+int64(w.n), 0
 	}
+	return nil
+}
+
+// put writes the first n bytes of buf, which are whole pages.
+func (w *writer) put(n int) error {
+	if n == 0 {
+		return nil
+	}
+	if w.at == 0 {
+		copy(w.head, w.buf)
+	}
+	if _, err := w.f.WriteAt(w.buf[:n], w.at); err != nil {
+		return err
+	}
+	w.at, w.n = w.at+int64(n), copy(w.buf, w.buf[n:w.n])
 	return nil
 }
 

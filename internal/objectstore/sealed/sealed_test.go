@@ -252,6 +252,35 @@ func TestNothingShows(t *testing.T) {
 	}
 }
 
+// slow is a body that asks for pieces of 5 bytes.
+type slow struct{ io.Reader }
+
+func (slow) Piece() int { return 5 }
+
+// asking is a bucket that asks bodies for their piece.
+type asking struct {
+	objectstore.Bucket
+	piece int
+}
+
+func (b *asking) Put(ctx context.Context, key string, body io.Reader) (objectstore.Info, error) {
+	b.piece = objectstore.PieceOf(body)
+	return b.Bucket.Put(ctx, key, body)
+}
+
+// TestPiece expects that a body's wish reaches the bucket below.
+func TestPiece(t *testing.T) {
+	f := func(body io.Reader, want int) {
+		t.Helper()
+		inner := &asking{Bucket: mem.New(clock.System{}, 0)}
+		if _, err := New(inner, testKey(t, 1), "blocks").Put(t.Context(), "k", body); err != nil || inner.piece != want {
+			t.Errorf("the bucket below is asked for pieces of %d, %v; want %d", inner.piece, err, want)
+		}
+	}
+	f(slow{strings.NewReader("x")}, 5)
+	f(strings.NewReader("x"), 0)
+}
+
 // TestFailedBody fails a body with the error that also ends one in the middle of a read.
 func TestFailedBody(t *testing.T) {
 	b := New(mem.New(clock.System{}, 0), testKey(t, 1), "blocks")

@@ -38,6 +38,9 @@ func (s *sealer) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Piece implements objectstore.Paced: pieces of chunks are about as long as pieces of what is in them.
+func (s *sealer) Piece() int { return objectstore.PieceOf(s.from) }
+
 // next seals the next chunk, or sets err: to io.EOF behind the last.
 func (s *sealer) next() {
 	n, last, err := fill(s.from, s.plain[s.held:])
