@@ -184,6 +184,7 @@ func smallEngines(rng *rand.Rand, now clock.Clock) engines {
 	}
 	e.store = shardlog.Config{Clock: now, Memory: 192 << 10, FlushBytes: int64(1 + rng.IntN(20<<10))}
 	e.store.MergeFan(2 + rng.IntN(3))
+	e.store.Piece(int64(1 + rng.IntN(8<<10)))
 	if rng.IntN(2) == 0 {
 		e.store.NoCache()
 	}

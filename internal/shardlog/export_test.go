@@ -18,6 +18,9 @@ func (c *Config) CarryEagerly() { c.eager = true }
 // Inline makes the committer wait for every flush and merge.
 func (c *Config) Inline() { c.inline = true }
 
+// Piece makes flushes of more than n bytes wait until it is time for each further n.
+func (c *Config) Piece(n int64) { c.piece = n }
+
 // NoCache makes a store evict what is flushed at once.
 func (c *Config) NoCache() { c.noCache = true }
 

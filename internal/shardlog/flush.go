@@ -188,6 +188,8 @@ type job struct {
 	merge  *merge
 	// cuts wait for the manifest.
 	cuts []*cut
+	// pace spreads the flush; nil if it must not wait.
+	pace *pacing
 }
 
 // outcome is what became of a job.
@@ -212,7 +214,7 @@ func (t *tier) run(ctx context.Context, j *job) outcome {
 		return o
 	}
 	if j.freeze != nil {
-		o.files, o.err = t.writeFiles(ctx, j.freeze)
+		o.files, o.err = t.writeFiles(ctx, j)
 	}
 	if o.err == nil {
 		m := j.manifest
@@ -263,12 +265,14 @@ func (t *tier) deleteAll(ctx context.Context, keys []string) (left []string) {
 	return left
 }
 
-// writeFiles stores the records of a freeze. On an error it returns the files stored so far.
-func (t *tier) writeFiles(ctx context.Context, fz *freeze) ([]*file, error) {
+// writeFiles stores the records of a job's freeze. On an error it returns the files stored so far.
+func (t *tier) writeFiles(ctx context.Context, j *job) ([]*file, error) {
 	var out []*file
-	for _, shards := range fz.plan() {
+	parts := j.freeze.plan()
+	j.pace.begin(parts)
+	for _, shards := range parts {
 		src := &tailSource{shards: shards}
-		f, err := t.writeFile(ctx, shards[0].class, src.next)
+		f, err := t.writeFile(ctx, shards[0].class, j.pace.source(ctx, src.next), j.pace)
 		if f != nil {
 			out = append(out, f)
 		}
@@ -279,8 +283,8 @@ func (t *tier) writeFiles(ctx context.Context, fz *freeze) ([]*file, error) {
 	return out, nil
 }
 
-// writeFile stores one file; it returns nil if the source yields nothing.
-func (t *tier) writeFile(ctx context.Context, c class, src block.Source) (*file, error) {
+// writeFile stores one file, at the pace p if it has one; it returns nil if the source yields nothing.
+func (t *tier) writeFile(ctx context.Context, c class, src block.Source, p *pacing) (*file, error) {
 	sh, run, err := src()
 	if err == io.EOF {
 		return nil, nil
@@ -294,7 +298,7 @@ func (t *tier) writeFile(ctx context.Context, c class, src block.Source) (*file,
 		}
 		return src()
 	})
-	info, err := t.store.cfg.Bucket.Put(ctx, fileKey(c, id), body)
+	info, err := t.store.cfg.Bucket.Put(ctx, fileKey(c, id), p.body(body))
 	if err != nil {
 		return nil, fmt.Errorf("store file %s: %w", fileKey(c, id), err)
 	}

@@ -79,6 +79,8 @@ type Config struct {
 	// flushed groups are evicted at once, and so many files make a merge.
 	inline, noCache bool
 	mergeFan        int
+	// piece is how many bytes of a flush are paced at a time, for tests.
+	piece int64
 	// eager makes the store carry forward at the first dead byte, for tests.
 	eager bool
 }
@@ -155,6 +157,8 @@ type Store struct {
 
 	// blocks reads block files; nil without a second tier.
 	blocks *blocks
+	// flow is what comes, for the flush that runs.
+	flow flow
 	// guard says which streams may write.
 	guard *space.Guard
 	// restoredAt is when it was restored the last time, 0 if never.

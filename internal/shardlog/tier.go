@@ -36,6 +36,10 @@ const (
 // the new files and trim the lane up to the position. The groups stay in memory, as a cache, until
 // room is needed; they go oldest first. Nothing is ever carried forward.
 //
+// A flush is spread over the time until the next one is due: written as fast as the disk takes it, it
+// would have every group wait behind it, and then leave the disk alone until the next one. Package pace
+// says when a piece may be written, pacing.go asks it.
+//
 // Merges write their files in a goroutine of their own, so that a flush need not wait for one, and
 // become true with the next manifest, as do deletions: files, manifests and merges' inputs are
 // deleted once a manifest that does not name them is durable. Whatever a crash leaves behind is
@@ -148,7 +152,9 @@ func (t *tier) note(payload []byte, now record.Millis) {
 		t.fresh.since = now
 	}
 	t.fresh.bytes += n
-	t.fresh.lane += (n+laneUnit-1)/laneUnit*laneUnit + laneUnit
+	took := (n+laneUnit-1)/laneUnit*laneUnit + laneUnit
+	t.fresh.lane += took
+	t.store.flow.add(n, took)
 }
 
 // due says whether it is time for a flush.
@@ -181,6 +187,7 @@ func (c *committer) tend() {
 // startJob begins a flush, a manifest for other reasons, or a deletion, if one is due and none runs.
 func (c *committer) startJob() bool {
 	t, now := c.tier, c.store.time()
+	t.store.flow.hurry.Store(t.pressed || len(t.cutting) > 0)
 	if t.running != nil {
 		return false
 	}
@@ -193,8 +200,12 @@ func (c *committer) startJob() bool {
 		if flush {
 			j.freeze = c.freeze()
 			j.manifest.position, j.manifest.states, j.manifest.stateCount = j.freeze.position, j.freeze.states, j.freeze.count
+			hurried := t.pressed || len(t.cutting) > 0
 			t.frozen, t.fresh, t.pressed = t.fresh, backlog{}, false
 			j.cuts, t.cutting = t.cutting, nil
+			if !hurried && !t.store.cfg.inline {
+				j.pace = t.newPacing()
+			}
 		}
 		j.merge = t.merged
 		j.manifest.files = t.keep(j.merge)
