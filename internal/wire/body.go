@@ -75,8 +75,8 @@ func (s *source) Read(p []byte) (int, error) {
 func deadlineIn(d time.Duration) time.Time { return clock.System{}.Now().Add(d) }
 
 // readBody reads the whole body into x.body, decompressed. Memory is taken from the budget first, in
-// three steps: the smallest buffer for whoever announces a body, firstStep for who fills that, and
-// then all that was announced at once. So clients that announce much and send nothing leave the
+// three steps, the classes of budget: the smallest buffer for whoever announces a body, firstStep for
+// who fills that, and then all that was announced at once. So clients that announce much and send nothing leave the
 // memory to others, and of those that do send, none waits for memory half way while it holds what
 // others wait for. Bodies of unknown length take it as they come. The buffer itself always grows with
 // what has arrived, unless one of the right size lies idle anyway.
@@ -177,20 +177,20 @@ func (x *exchange) growBody(declared int64) error {
 	return nil
 }
 
-// reserve raises the request's share of the memory to n bytes.
+// reserve raises the request's share of the memory to one for n bytes.
 func (x *exchange) reserve(n int64) error {
-	n = x.h.budget.clamp(n)
-	if n <= x.reserved {
+	to := x.h.budget.shareOf(n)
+	if to.n <= x.share.n {
 		return nil
 	}
-	switch err := x.h.budget.acquire(x.r.Context(), n-x.reserved, x.h.cfg.AdmitTimeout); {
+	switch err := x.h.budget.raise(x.r.Context(), x.share, to, x.h.cfg.AdmitTimeout); {
 	case errors.Is(err, errNoMemory):
 		x.hangUp()
 		return errThrottled
 	case err != nil:
 		return err
 	}
-	x.reserved = n
+	x.share = to
 	return nil
 }
 
@@ -200,9 +200,10 @@ func (x *exchange) releaseBody() {
 		x.h.buffers.put(x.body)
 		x.body = nil
 	}
-	if x.reserved > 0 {
-		x.h.budget.release(x.reserved)
-		x.reserved = 0
+	if x.share.n > 0 || x.copied > 0 {
+		x.h.budget.drop(x.share)
+		x.h.budget.release(x.copied)
+		x.share, x.copied = share{}, 0
 	}
 }
 

@@ -3,70 +3,126 @@ package wire
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
+// raising is a budget of four MiB whose shares are raised by goroutines of the test's.
+type raising struct {
+	t *testing.T
+	*budget
+	admitted []string
+}
+
+// wait raises a share in a goroutine.
+func (r *raising) wait(name string, from, to int64) {
+	go func() {
+		if err := r.raise(r.t.Context(), r.shareOf(from), r.shareOf(to), time.Hour); err == nil {
+			r.admitted = append(r.admitted, name)
+		}
+	}()
+	synctest.Wait()
+}
+
+// want says who has been admitted, in order.
+func (r *raising) want(what, names string) {
+	r.t.Helper()
+	synctest.Wait()
+	if got := strings.Join(r.admitted, " "); got != names {
+		r.t.Errorf("%s: admitted %q, want %q", what, got, names)
+	}
+}
+
 func TestBudgetOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100)
-		var admitted []int64
-		want := func(what, ids string) {
-			t.Helper()
-			synctest.Wait()
-			if got := fmt.Sprint(admitted); got != ids {
-				t.Errorf("%s: admitted %s, want %s", what, got, ids)
-			}
+		const mib = 1 << 20
+		r := &raising{t: t, budget: newBudget(4 * mib)}
+		r.wait("a", 0, 3*mib)
+		r.wait("b", 0, 3*mib)
+		r.wait("c", 0, mib) // fits, but is not first of its class
+		r.wait("d", 0, 100)
+		r.wait("e", 0, 10_000)
+		r.want("a is there", "a d e")
+		r.charge(2 * mib)
+		r.wait("f", 0, 100)
+		r.drop(r.shareOf(3 * mib))
+		r.want("a went, with b's room in an answer", "a d e f")
+		r.release(2 * mib)
+		r.want("the answer went", "a d e f b")
+		r.drop(r.shareOf(3 * mib))
+		r.want("b went", "a d e f b c")
+		for _, n := range []int64{mib, 100, 10_000, 100} {
+			r.drop(r.shareOf(n))
 		}
-		wait := func(n int64) {
+		if got := r.taken(); got != 0 || r.held != [large]int64{} {
+			t.Errorf("%d bytes are taken and %v held in lower classes, want none", got, r.held)
+		}
+	})
+}
+
+// Those who wait leave room for what they wait for, and what has all it can have does not wait for more.
+func TestBudgetNeverStands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &raising{t: t, budget: newBudget(leastMemory)}
+		most := r.shareOf(1 << 40).n
+		for range 200 {
 			go func() {
-				if err := b.acquire(t.Context(), n, time.Hour); err == nil {
-					admitted = append(admitted, n)
+				var has share
+				for _, n := range []int64{1, firstStep, most} {
+					to := r.shareOf(n)
+					if err := r.raise(t.Context(), has, to, time.Hour); err != nil {
+						t.Error(err)
+						return
+					}
+					has = to
 				}
+				r.admitted = append(r.admitted, "x")
+				r.drop(has)
 			}()
-			synctest.Wait()
 		}
-		wait(90)
-		wait(50)
-		wait(5) // fits, but is not first
-		want("full", "[90]")
-		b.release(30)
-		want("30 back", "[90]")
-		b.release(10)
-		want("40 back", "[90 50]")
-		b.release(5)
-		want("45 back", "[90 50 5]")
-		b.charge(200)
-		wait(1)
-		b.release(200)
-		want("overdrawn", "[90 50 5]")
-		b.release(100)
-		want("all back again", "[90 50 5 1]")
-		if got := b.held(); got != 1 {
-			t.Errorf("%d bytes are held, want 1", got)
+		synctest.Wait()
+		if len(r.admitted) != 200 || r.taken() != 0 {
+			t.Errorf("%d of 200 were admitted, and %d bytes are taken; want all and none", len(r.admitted), r.taken())
+		}
+		if err := r.raise(t.Context(), share{}, r.shareOf(leastMemory/2), 0); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := r.raise(t.Context(), r.shareOf(leastMemory/2), r.shareOf(leastMemory), time.Hour); err != nil {
+			t.Errorf("more, which is free: %v", err)
+		}
+		r.charge(leastMemory / 2)
+		r.drop(r.shareOf(leastMemory))
+		if err := r.raise(t.Context(), share{}, r.shareOf(leastMemory/4), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.raise(t.Context(), r.shareOf(leastMemory/4), r.shareOf(leastMemory), time.Hour); !errors.Is(err, errNoMemory) || time.Since(start) != 0 {
+			t.Errorf("more, which is not free: got %v after %v, want %v at once", err, time.Since(start), errNoMemory)
 		}
 	})
 }
 
 func TestBudgetGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100)
-		if err := b.acquire(t.Context(), 60, 0); err != nil {
+		const mib = 1 << 20
+		b := newBudget(4 * mib)
+		of := func(n int64) share { return b.shareOf(n) }
+		if err := b.raise(t.Context(), share{}, of(3*mib), 0); err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		if err := b.acquire(t.Context(), 60, time.Second); !errors.Is(err, errNoMemory) || time.Since(start) != time.Second {
+		if err := b.raise(t.Context(), share{}, of(3*mib), time.Second); !errors.Is(err, errNoMemory) || time.Since(start) != time.Second {
 			t.Errorf("got %v after %v, want %v after 1s", err, time.Since(start), errNoMemory)
 		}
 
 		ctx, cancel := context.WithCancel(t.Context())
 		failed := make(chan error, 1)
-		go func() { failed <- b.acquire(ctx, 60, time.Hour) }()
+		go func() { failed <- b.raise(ctx, share{}, of(3*mib), time.Hour) }()
 		synctest.Wait()
 		behind := make(chan error, 1)
-		go func() { behind <- b.acquire(t.Context(), 40, time.Hour) }()
+		go func() { behind <- b.raise(t.Context(), share{}, of(mib), time.Hour) }()
 		synctest.Wait()
 		cancel()
 		if err := <-failed; !errors.Is(err, context.Canceled) {
@@ -75,8 +131,8 @@ func TestBudgetGivesUp(t *testing.T) {
 		if err := <-behind; err != nil {
 			t.Errorf("the waiter behind one that gave up: %v", err)
 		}
-		if got := b.held(); got != 100 {
-			t.Errorf("%d bytes are held, want 100", got)
+		if got := b.taken(); got != 4*mib {
+			t.Errorf("%d bytes are taken, want %d", got, 4*mib)
 		}
 	})
 }

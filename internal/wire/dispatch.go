@@ -170,9 +170,6 @@ func (x *exchange) run(op *operation) {
 	if called := x.h.cfg.Observer.Called; called != nil {
 		x.event.Note = called(&x.event, in, out, err)
 	}
-	if err == nil {
-		err = x.reserve(bufferSize(x.call.Expected()))
-	}
 	switch {
 	case err != nil:
 		x.answer(err)
@@ -181,12 +178,14 @@ func (x *exchange) run(op *operation) {
 	default:
 		x.sendOutput(op, out)
 	}
-	op.recycle(in, out) // not after a panic: someone may still hold them
+	if !x.spoiled { // after a panic someone may still hold them
+		op.recycle(in, out)
+	}
 }
 
 // perform does everything between the request's body and the response's. A response as large as the
-// operation's last one must have its memory before the operation has an effect: small requests for
-// large answers would otherwise all be admitted before the first answer counts.
+// operation's last one must have its memory before the operation has an effect, unless that asks for it:
+// small requests for large answers would otherwise all be admitted before the first answer counts.
 func (x *exchange) perform(op *operation, format shape.Format, in, out shape.Shape) error {
 	document := x.body
 	if !op.spec.Transient {
@@ -207,11 +206,16 @@ func (x *exchange) perform(op *operation, format shape.Format, in, out shape.Sha
 			return err
 		}
 	}
-	if err := x.reserve(bufferSize(op.lastSize.Load())); err != nil {
-		return err
+	if !op.spec.Reserves {
+		if err := x.reserve(bufferSize(op.lastSize.Load())); err != nil {
+			return err
+		}
 	}
 	return op.spec.Handle(x.r.Context(), &x.call, in, out)
 }
+
+// roomFor waits for the memory of an answer of n bytes.
+func (x *exchange) roomFor(n int64) error { return x.reserve(bufferSize(n)) }
 
 // mayHave asks for one permission.
 func (x *exchange) mayHave(a *shape.Access) error { return x.h.cfg.Authorize(x.r, &x.call, a) }
@@ -221,6 +225,6 @@ func (x *exchange) mayHave(a *shape.Access) error { return x.h.cfg.Authorize(x.r
 func (x *exchange) privateCopy(document []byte) []byte {
 	n := int64(len(document))
 	x.h.budget.charge(n)
-	x.reserved += n
+	x.copied += n
 	return bytes.Clone(document)
 }

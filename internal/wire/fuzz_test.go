@@ -55,7 +55,7 @@ func FuzzHandler(f *testing.F) {
 		if len(w.header["x-amzn-RequestId"]) != 1 || len(l.events) != 1 {
 			t.Errorf("request ids %v, %d events, want one of each", w.header["x-amzn-RequestId"], len(l.events))
 		}
-		if got := h.budget.held(); got != 0 {
+		if got := h.budget.taken(); got != 0 {
 			t.Errorf("%d bytes are still held", got)
 		}
 	})

@@ -78,12 +78,14 @@ type exchange struct {
 	// namespace is that of an answer in XML.
 	namespace string
 
-	control  http.ResponseController
-	src      source
-	body     []byte // the request body, from buffers; nil when released
-	reserved int64  // the request's share of the budget
+	control http.ResponseController
+	src     source
+	body    []byte // the request body, from buffers; nil when released
+	share   share  // of the budget
+	copied  int64  // bytes of the private copy, charged to it
 
 	ask     func(*shape.Access) error // mayHave, bound once
+	room    func(int64) error         // roomFor, bound once
 	check   sigv4.Check
 	refused error // what is wrong with the caller as far as headers and URL show
 	// discarded says that the body was longer than what a refused caller gets memory for.
@@ -105,7 +107,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x, ok := h.exchanges.Get().(*exchange)
 	if !ok {
 		x = &exchange{h: h}
-		x.ask = x.mayHave
+		x.ask, x.room = x.mayHave, x.roomFor
 	}
 	h.inHand.Add(1)
 	x.w, x.r, x.start = w, r, h.cfg.Clock.Now()
@@ -115,6 +117,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.event = Event{RequestID: x.setIDs(), Request: r}
 	x.call.Reset()
 	x.call.RequestID = x.event.RequestID
+	x.call.Room = x.room
 	return x
 }
 

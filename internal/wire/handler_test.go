@@ -211,7 +211,7 @@ func TestPanicKeepsTheConnection(t *testing.T) {
 	if len(l.faults) != 2 || l.stacks != 2 || l.faults[0] != "Panic: handle request: panic: secret x" {
 		t.Errorf("faults %q with %d stacks, want one for each panic", l.faults, l.stacks)
 	}
-	if got := h.budget.held(); got != 0 {
+	if got := h.budget.taken(); got != 0 {
 		t.Errorf("%d bytes are still held", got)
 	}
 }
@@ -255,13 +255,14 @@ func TestInputThatIsKept(t *testing.T) {
 	if got := fmt.Sprint(kept); got != "[call 0 call 1 call 2 call 3 call 4]" {
 		t.Errorf("kept %s", got)
 	}
-	if got := h.budget.held(); got != 0 {
+	if got := h.budget.taken(); got != 0 {
 		t.Errorf("%d bytes are still held", got)
 	}
 }
 
+// What a call leaves to be done is done once, and not before its output has been encoded.
 func TestOnDone(t *testing.T) {
-	f := func(name string, handle func(c *shape.Call, out *echo) error) {
+	f := func(name string, handle func(c *shape.Call, out *echo) error, status int) {
 		t.Helper()
 		c := fakeConfig()
 		var l log
@@ -270,17 +271,17 @@ func TestOnDone(t *testing.T) {
 		ran := 0
 		c.Services[0].Operations[0].Handle = func(_ context.Context, call *shape.Call, _, out shape.Shape) error {
 			call.OnDone(func() {
-				if ran++; w.status == 0 {
-					t.Errorf("%s: ran before the response", name)
-				}
+				ran++
+				out.(*echo).name = "too late"
 			})
+			out.(*echo).name = "x"
 			return handle(call, out.(*echo))
 		}
 		h := NewHandler(c)
 		w = &recorder{header: make(http.Header)}
 		h.ServeHTTP(w, newCall(t, "/", "Echo", typeJSON11, []byte(`{"Name":"x"}`)))
-		if ran != 1 {
-			t.Errorf("%s: ran %d times, want once", name, ran)
+		if ran != 1 || w.status != status || status == 200 && w.body.String() != `{"Name":"x"}` {
+			t.Errorf("%s: ran %d times, answered %d %s; want once, and %d with what was there before it ran", name, ran, w.status, &w.body, status)
 		}
 		w = &recorder{header: make(http.Header)}
 		h.ServeHTTP(w, newCall(t, "/", "Quiet", typeJSON11, []byte(`{"Name":"x"}`)))
@@ -288,13 +289,13 @@ func TestOnDone(t *testing.T) {
 			t.Errorf("%s: ran again after another request", name)
 		}
 	}
-	f("success", func(*shape.Call, *echo) error { return nil })
-	f("error", func(*shape.Call, *echo) error { return errBroken })
-	f("panic", func(*shape.Call, *echo) error { panic("x") })
+	f("success", func(*shape.Call, *echo) error { return nil }, 200)
+	f("error", func(*shape.Call, *echo) error { return errBroken }, 500)
+	f("panic", func(*shape.Call, *echo) error { panic("x") }, 500)
 	f("second panic", func(c *shape.Call, _ *echo) error {
 		c.OnDone(func() { panic("y") })
 		return nil
-	})
+	}, 200)
 }
 
 func TestAbandonedRequestIsNeverASuccess(t *testing.T) {
@@ -385,7 +386,7 @@ func TestConcurrentCalls(t *testing.T) {
 	}
 	all.Wait()
 	server.Close()
-	if got := h.budget.held(); got != 0 {
+	if got := h.budget.taken(); got != 0 {
 		t.Errorf("%d bytes are still held", got)
 	}
 }

@@ -108,13 +108,18 @@ func (x *exchange) sendOutput(op *operation, out shape.Shape) {
 		x.send(http.StatusOK, x.content, nil)
 		return
 	}
-	x.enc.Reset(documentOf(x.content), x.h.buffers.get(max(op.lastSize.Load(), x.call.Expected())))
+	size := x.call.Expected()
+	if !op.spec.Reserves {
+		size = op.lastSize.Load()
+	}
+	x.enc.Reset(documentOf(x.content), x.h.buffers.get(size))
 	if x.content == Query {
 		encodeResult(&x.enc, op, out, x.namespace, x.event.RequestID)
 	} else {
 		out.Encode(&x.enc)
 	}
 	op.lastSize.Store(int64(len(x.enc.Bytes())))
+	x.finishCall() // however slowly the client takes the answer, nothing else is held
 	x.sendEncoded(http.StatusOK)
 }
 

@@ -216,7 +216,7 @@ func TestRefusedBodiesAreNotKept(t *testing.T) {
 	if most > 2*firstStep {
 		t.Errorf("buffers of %d bytes were used for callers that were refused", most)
 	}
-	if got := h.budget.held(); got != 0 {
+	if got := h.budget.taken(); got != 0 {
 		t.Errorf("%d bytes are still held", got)
 	}
 }
@@ -253,7 +253,7 @@ func TestChunkedBodies(t *testing.T) {
 	f("gzip", "aws-chunked,gzip", zip(t, content), sha256Base64(zip(t, content)), 200, "xxx")
 	f("another checksum", "aws-chunked", content, sha256Base64(nil), 400, "BadDigest")
 	f("another checksum, gzip", "gzip, aws-chunked", zip(t, content), sha256Base64(content), 400, "BadDigest")
-	if got := h.budget.held(); got != 0 {
+	if got := h.budget.taken(); got != 0 {
 		t.Errorf("%d bytes are still held", got)
 	}
 }

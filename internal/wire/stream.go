@@ -160,9 +160,12 @@ func (e events) Send(encoded []byte) error {
 
 // Reserve implements shape.Events.
 func (e events) Reserve(ctx context.Context, n int64, patience time.Duration) bool {
-	b := e.x.h.events
-	return b.acquire(ctx, b.clamp(n), patience) == nil
+	return e.x.h.events.raise(ctx, share{}, e.share(n), patience) == nil
 }
 
 // Release implements shape.Events.
-func (e events) Release(n int64) { e.x.h.events.release(e.x.h.events.clamp(n)) }
+func (e events) Release(n int64) { e.x.h.events.drop(e.share(n)) }
+
+// share is what n bytes take of the memory for events: all of it, if they are more. Streams hold nothing
+// while they wait, so shares have no classes.
+func (e events) share(n int64) share { return share{large, min(n, e.x.h.events.total)} }

@@ -269,7 +269,7 @@ func TestStreamMemory(t *testing.T) {
 			t.Error("more than all there is was not taken for all there is")
 		}
 		e.Release(1000)
-		if held := h.events.held(); held != 0 {
+		if held := h.events.taken(); held != 0 {
 			t.Errorf("%d bytes are held", held)
 		}
 	})

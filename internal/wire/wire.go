@@ -130,9 +130,9 @@ type Config struct {
 	// 100.
 	MaxRatio int64
 	// Memory is how many bytes of request bodies and unsent responses may be held at a time;
-	// 0 means 256 MiB. A request waits for its share before its body is read, again before its
-	// operation when the response is likely to be larger, and before its response is encoded when the
-	// operation can say how large that will be.
+	// 0 means 256 MiB, and less than 1 MiB is 1 MiB. A request waits for its share before its body is
+	// read, and again before its operation, or while that runs if it says so itself, when the response
+	// is likely to be larger. Shares to 64 KiB together take a quarter of it at most.
 	Memory int64
 	// Events is how many bytes of events that were not sent yet all event streams may hold at a time; 0
 	// means a quarter of Memory.
@@ -168,6 +168,7 @@ func (c Config) withDefaults() Config {
 	defaultTo(&c.MaxBody, 14<<20)
 	defaultTo(&c.MaxRatio, 100)
 	defaultTo(&c.Memory, 256<<20)
+	c.Memory = max(c.Memory, leastMemory)
 	defaultTo(&c.Events, c.Memory/4)
 	defaultTo(&c.IdleBuffers, 48<<20)
 	defaultTo(&c.Requests, 8<<10)

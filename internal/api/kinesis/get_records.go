@@ -29,15 +29,23 @@ type getBuffers struct {
 	done func()
 }
 
-// release returns the page to storage and the buffers to their pool, after the answer was sent.
+// release returns the page to storage and the buffers to their pool, after the answer was encoded.
 func (b *getBuffers) release() {
 	b.records.Release()
 	b.records = nil
 	b.service.gets.Put(b)
 }
 
+// largestPage is what a call holds while it reads and encodes a page: nobody knows how large that is before it
+// has been read, out of files perhaps, and calls that read first and wait then would hold a page each. Once
+// encoded, an answer counts as what it is.
+const largestPage = 16 << 20
+
 func (s *Service) getRecords(ctx context.Context, call *shape.Call, in *kinesis.GetRecordsInput, out *kinesis.GetRecordsOutput) error {
 	begin := s.clock.Now()
+	if err := call.Reserve(largestPage); err != nil {
+		return err
+	}
 	records, err := s.streams.GetRecords(ctx, scope(call), in.StreamARN.Value, in.ShardIterator, int(in.Limit.Value))
 	if err != nil {
 		if records != nil {

@@ -69,7 +69,7 @@ func (s *Service) operations() []shape.Operation {
 		kinesis.DescribeStreamSummary(s.describeStreamSummary).AsTransient(),
 		kinesis.DisableEnhancedMonitoring(s.disableEnhancedMonitoring),
 		kinesis.EnableEnhancedMonitoring(s.enableEnhancedMonitoring),
-		kinesis.GetRecords(s.getRecords).AsTransient(),
+		kinesis.GetRecords(s.getRecords).AsTransient().AsReserving(),
 		kinesis.GetResourcePolicy(s.getResourcePolicy).AsTransient(),
 		kinesis.GetShardIterator(s.getShardIterator).AsTransient(),
 		kinesis.IncreaseStreamRetentionPeriod(s.increaseStreamRetentionPeriod),

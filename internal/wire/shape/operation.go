@@ -20,6 +20,9 @@ type Operation struct {
 	// buffer, which then serves the next request. Without it they stay valid for ever, at the price
 	// of a copy of the body.
 	Transient bool
+	// Reserves says that Handle calls Call.Reserve. The answers of other operations are expected to be as
+	// large as the last one was.
+	Reserves bool
 	// Unsigned says that callers need no credentials: the input holds the proof of who they are. Call
 	// names nobody then.
 	Unsigned bool
@@ -44,20 +47,33 @@ type Call struct {
 	// RequestID is the x-amzn-RequestId of the response.
 	RequestID string
 
+	// Room waits for the memory of an answer of so many bytes. Whoever serves the call sets it; nil means
+	// that memory does not matter.
+	Room func(int64) error
+
 	expected int64
 	done     []func()
 	push     func(context.Context, Events) error
 }
 
-// Expect says how large the answer will be in bytes, or a little more. Memory for it is admitted before it is
-// encoded, and a call that gets none is refused: only a handler without effect may say this.
+// Reserve says how large the answer may be in bytes, and waits for memory for it. A handler of an operation
+// that Reserves calls it once, before it makes the answer or holds anything that takes memory, and returns the
+// error if there is one.
+func (c *Call) Reserve(n int64) error {
+	if c.Room == nil {
+		return nil
+	}
+	return c.Room(n)
+}
+
+// Expect says how large the answer that was reserved for is in bytes, or a little more.
 func (c *Call) Expect(n int64) { c.expected = n }
 
 // Expected returns what was said to Expect, 0 if nothing was.
 func (c *Call) Expected() int64 { return c.expected }
 
-// OnDone registers f to run after the response was written or abandoned: what the output aliases
-// must live until then. Functions run in reverse order.
+// OnDone registers f to run when the output has been encoded, or the call has failed; with an event stream,
+// when that has ended. What the output aliases must live until then. Functions run in reverse order.
 func (c *Call) OnDone(f func()) { c.done = append(c.done, f) }
 
 // Done runs the registered functions once and forgets them. Whoever made the call must call it
@@ -81,6 +97,12 @@ func (c *Call) Reset() {
 	done := c.done
 	clear(done)
 	*c = Call{done: done[:0]}
+}
+
+// AsReserving returns o with Reserves set.
+func (o Operation) AsReserving() Operation {
+	o.Reserves = true
+	return o
 }
 
 // AsTransient returns o with Transient set.
