@@ -98,7 +98,8 @@ func (a *App) greet(c config.Config, profile Profile, addr net.Addr) {
 	}
 	how := fmt.Sprintf(connect, flags)
 	if !profile.Dev && !profile.InsecureAuth {
-		how = fmt.Sprintf("with an access key of this server, and AWS_ENDPOINT_URL=%s AWS_REGION=%s", url, c.Region)
+		// Version 1 of the AWS command line and boto3 read the second name of the region alone.
+		how = fmt.Sprintf("with an access key of this server, and AWS_ENDPOINT_URL=%s AWS_REGION=%s AWS_DEFAULT_REGION=%[2]s", url, c.Region)
 	}
 	where := "in memory: nothing survives when it stops"
 	if c.Data != "" {
