@@ -1,6 +1,7 @@
 package server
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -9,6 +10,10 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strings"
+
+	"github.com/headrace/headrace/internal/admin"
+	"github.com/headrace/headrace/internal/auth/sigv4"
+	"github.com/headrace/headrace/internal/wire"
 )
 
 // controlsPath begins the paths of our own calls.
@@ -149,4 +154,16 @@ func profile(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	}
 	_ = found.WriteTo(w, form) // the client has gone if this fails
+}
+
+// signed returns who signed a call of ours, which has no body.
+func signed(identify wire.Authenticator, w http.ResponseWriter, r *http.Request) (caller sigv4.Identity, err error) {
+	var check sigv4.Check
+	if err := identify.Begin(&check, r, sigv4.Rules{Service: admin.SigningName}); err != nil {
+		return caller, err
+	}
+	if _, err := io.Copy(io.Discard, check.Body(http.MaxBytesReader(w, r.Body, 0))); err != nil {
+		return caller, err
+	}
+	return check.Finish()
 }

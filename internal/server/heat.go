@@ -3,12 +3,9 @@ package server
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 
-	"github.com/headrace/headrace/internal/admin"
 	"github.com/headrace/headrace/internal/auth/access"
-	"github.com/headrace/headrace/internal/auth/sigv4"
 	"github.com/headrace/headrace/internal/stream"
 	"github.com/headrace/headrace/internal/wire"
 )
@@ -34,18 +31,6 @@ type heatKey struct {
 	Cut            bool `json:",omitempty"`
 	BytesPerSecond float64
 	Share          float64
-}
-
-// signed returns who signed a request without a body.
-func signed(identify wire.Authenticator, w http.ResponseWriter, r *http.Request) (caller sigv4.Identity, err error) {
-	var check sigv4.Check
-	if err := identify.Begin(&check, r, sigv4.Rules{Service: admin.SigningName}); err != nil {
-		return caller, err
-	}
-	if _, err := io.Copy(io.Discard, check.Body(http.MaxBytesReader(w, r.Body, 0))); err != nil {
-		return caller, err
-	}
-	return check.Finish()
 }
 
 // heats answers which partition keys the shards of a stream get most of: the stream of the caller that the
