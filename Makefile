@@ -57,7 +57,9 @@ cross: ## compile for every platform served
 	@for p in $(PLATFORMS); do echo "$$p"; CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./... || exit 1; done
 compat: compat-setup ## the main job with real AWS clients only
 	$(GO) test -count=1 -v ./compat/...
-compat-setup: $(if $(wildcard compat/requirements.txt),build/venv/.installed) $(if $(wildcard compat/js/package-lock.json),compat/js/node_modules/.installed) $(if $(wildcard compat/java/pom.xml),build/java/.installed) ## install the pinned clients
+compat-setup: $(if $(wildcard compat/prometheus/go.mod),build/promcheck) $(if $(wildcard compat/requirements.txt),build/venv/.installed) $(if $(wildcard compat/js/package-lock.json),compat/js/node_modules/.installed) $(if $(wildcard compat/java/pom.xml),build/java/.installed) ## install the pinned clients
+build/promcheck: compat/prometheus/go.mod compat/prometheus/go.sum compat/prometheus/main.go
+	@cd compat/prometheus && $(GO) build -o ../../$@ . || $(call unreached,Prometheus)
 build/venv/.installed: compat/requirements.txt
 	python3 -m venv build/venv || { echo "compat-setup: needs Python 3 with its venv module (Debian: python3-venv)"; exit 1; }
 	@build/venv/bin/python -m pip install --quiet --disable-pip-version-check -r $< && touch $@ || $(call unreached,Python)

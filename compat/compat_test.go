@@ -76,6 +76,12 @@ var anyone = credentials.NewStaticCredentialsProvider("test", "test", "")
 // slow makes streams stay CREATING for a while, so that waiters have something to wait for.
 const slow = "--transition-delay=300ms"
 
+// TestMonitoring has Prometheus's own parsers read the alert rules and the dashboard of the guide.
+func TestMonitoring(t *testing.T) {
+	t.Parallel()
+	client(t, installed(t, "build/promcheck"), "docs/guide/alerts.yaml", "docs/guide/grafana.json")
+}
+
 func TestMainJobAWSCLI(t *testing.T) {
 	t.Parallel()
 	python, aws := installed(t, "build/venv/bin/python"), installed(t, "build/venv/bin/aws")
