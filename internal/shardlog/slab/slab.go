@@ -15,6 +15,9 @@ import (
 	"sync/atomic"
 )
 
+// poison is no length, no kind and no text of anything that is written on a slab.
+const poison = 0xdb
+
 const (
 	minSlab, maxSlab = 1 << 20, 32 << 20
 	// slabShare is how many slabs a full store has: what a slab wastes at its end, and keeps until
@@ -54,6 +57,9 @@ type Pool struct {
 	all map[*Slab]struct{}
 	// taken tells a sweep whether slabs have been asked for since the last one.
 	taken bool
+	// poison has what nobody may read any more overwritten, so that whoever reads it all the same sees
+	// something else than what was there: see poisoned.
+	poison bool
 }
 
 // Slab is one block. A group's bytes are mem[:used] in part; the rest is room for the next ones.
@@ -73,7 +79,7 @@ type Slab struct {
 // New returns a pool for a store that holds memory bytes; its slabs are the system's memory, or the
 // heap'p.
 func New(memory int64, system bool) Pool {
-	return Pool{size: int(min(max(memory/slabShare, minSlab), maxSlab)), system: system, all: make(map[*Slab]struct{})}
+	return Pool{size: int(min(max(memory/slabShare, minSlab), maxSlab)), system: system, all: make(map[*Slab]struct{}), poison: poisoned}
 }
 
 // add makes a slab, of the heap if the system gives no memory.
@@ -198,6 +204,11 @@ func (p *Pool) Collect(limit int64) {
 		case int64(p.Made())*int64(p.size) > limit:
 			p.remove(b)
 		default:
+			if p.poison {
+				for i := range b.mem[:b.used] {
+					b.mem[i] = poison
+				}
+			}
 			b.used = 0
 			p.free = append(p.free, b)
 		}

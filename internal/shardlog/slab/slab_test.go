@@ -83,3 +83,23 @@ func TestGivesBack(t *testing.T) {
 		}
 	})
 }
+
+// TestPoison has a reader that reads on after it has let go of a slab find other bytes there.
+func TestPoison(t *testing.T) {
+	each(t, func(t *testing.T, p *Pool) {
+		p.poison = true
+		first := group(t, p, 600<<10)
+		mem := first.mem
+		copy(mem, "a record")
+		group(t, p, 600<<10) // on another slab
+		first.Pin(1)
+		p.Drop(first)
+		if p.Collect(64 << 20); string(mem[:8]) != "a record" {
+			t.Errorf("what somebody reads became %q", mem[:8])
+		}
+		first.Pin(-1)
+		if p.Collect(64 << 20); mem[0] != poison || mem[600<<10-1] != poison {
+			t.Errorf("what nobody may read any more is still %q", mem[:8])
+		}
+	})
+}
