@@ -169,6 +169,9 @@ func findAddress(r io.Reader, address chan<- string) {
 	_, _ = io.Copy(io.Discard, r) // ends with the process
 }
 
+// Process returns the process's id.
+func (s *Server) Process() int { return s.cmd.Process.Pid }
+
 // Signal sends the process a signal. One that has exited takes none, which is no error.
 func (s *Server) Signal(sig os.Signal) error {
 	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
