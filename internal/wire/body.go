@@ -78,8 +78,8 @@ func deadlineIn(d time.Duration) time.Time { return clock.System{}.Now().Add(d) 
 // three steps, the classes of budget: the smallest buffer for whoever announces a body, firstStep for
 // who fills that, and then all that was announced at once. So clients that announce much and send nothing leave the
 // memory to others, and of those that do send, none waits for memory half way while it holds what
-// others wait for. Bodies of unknown length take it as they come. The buffer itself always grows with
-// what has arrived, unless one of the right size lies idle anyway.
+// others wait for. Bodies of unknown length take as much as the largest may have, until they have come. The
+// buffer itself always grows with what has arrived, unless one of the right size lies idle anyway.
 func (x *exchange) readBody() error {
 	declared := x.r.ContentLength
 	if declared == 0 {
@@ -144,6 +144,7 @@ func (x *exchange) fill(from io.Reader, declared int64) error {
 			return x.tooLarge()
 		}
 		if err == io.EOF {
+			x.keep(int64(cap(x.body)))
 			return nil
 		}
 		if err != nil {
@@ -154,14 +155,14 @@ func (x *exchange) fill(from io.Reader, declared int64) error {
 
 // growBody moves the body to a larger buffer.
 func (x *exchange) growBody(declared int64) error {
-	size := max(firstStep, min(bufferSize(x.h.cfg.MaxBody+1), growth*int64(cap(x.body))))
-	share := size
+	most := bufferSize(x.h.cfg.MaxBody + 1)
 	if declared > 0 {
-		size = min(size, bufferSize(declared))
-		share = size
-		if int64(cap(x.body)) >= firstStep {
-			share = bufferSize(declared)
-		}
+		most = bufferSize(declared)
+	}
+	size := min(max(firstStep, growth*int64(cap(x.body))), most)
+	share := size
+	if int64(cap(x.body)) >= firstStep {
+		share = most
 	}
 	if err := x.reserve(share); err != nil {
 		return err
@@ -192,6 +193,14 @@ func (x *exchange) reserve(n int64) error {
 	}
 	x.share = to
 	return nil
+}
+
+// keep lowers the request's share to one for n bytes, if it is larger.
+func (x *exchange) keep(n int64) {
+	if to := x.h.budget.shareOf(n); to.n < x.share.n {
+		x.h.budget.lower(x.share, to)
+		x.share = to
+	}
 }
 
 // releaseBody gives the body's memory back. The input must not be used any more.

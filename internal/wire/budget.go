@@ -172,10 +172,13 @@ func (b *budget) withdraw(w *waiter) bool {
 }
 
 // drop gives a share back and admits who fits now.
-func (b *budget) drop(s share) {
+func (b *budget) drop(s share) { b.lower(s, share{}) }
+
+// lower gives a share back but for the smaller share to.
+func (b *budget) lower(from, to share) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.countLocked(s, -1)
+	b.exchangeLocked(from, to)
 	b.admitLocked()
 }
 

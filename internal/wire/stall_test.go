@@ -99,9 +99,14 @@ func listenBubble(t *testing.T, h http.Handler) (connect func() net.Conn) {
 // announce sends the headers of a call with a body of n bytes.
 func (p *peer) announce(operation string, n int) {
 	p.t.Helper()
+	p.announceWith("/", signed(), operation, n)
+}
+
+// signed returns the headers of a signed call.
+func signed() http.Header {
 	h := make(http.Header)
 	sign(h)
-	p.announceWith("/", h, operation, n)
+	return h
 }
 
 // announcePresigned does the same with the signature in the URL.
@@ -116,7 +121,10 @@ func (p *peer) announceWith(url string, h http.Header, operation string, n int) 
 	h.Set("Host", "localhost")
 	h.Set("Content-Type", typeJSON11)
 	h.Set("X-Amz-Target", "Fake_20260101."+operation)
-	h.Set("Content-Length", fmt.Sprint(n))
+	if h.Set("Content-Length", fmt.Sprint(n)); n < 0 {
+		h.Del("Content-Length")
+		h.Set("Transfer-Encoding", "chunked")
+	}
 	var b strings.Builder
 	b.WriteString("POST " + url + " HTTP/1.1\r\n")
 	h.Write(&b)
@@ -528,6 +536,7 @@ func TestExpectedAnswersAreBounded(t *testing.T) {
 func TestNobodyWaitsForWhoWaits(t *testing.T) {
 	f := func(what string, clients int, body string, answer int64) {
 		t.Helper()
+		chunked := strings.HasSuffix(what, "in chunks")
 		synctest.Test(t, func(t *testing.T) {
 			c := fakeConfig()
 			c.Memory = 1 << 20
@@ -547,14 +556,21 @@ func TestNobodyWaitsForWhoWaits(t *testing.T) {
 			var peers []*peer
 			for range clients {
 				p := dial()
-				p.announce("Echo", len(body))
-				p.send(body[:min(len(body), firstStep)])
 				peers = append(peers, p)
+				if chunked {
+					p.announceWith("/", signed(), "Echo", -1)
+					p.send(fmt.Sprintf("%x\r\n", len(body)))
+				} else {
+					p.announce("Echo", len(body))
+				}
+				p.send(body[:min(len(body), firstStep)])
 			}
 			start := time.Now()
 			for _, p := range peers {
-				if len(body) > firstStep {
-					go io.WriteString(p, body[firstStep:]) // the answer says how that went
+				if rest := body[min(len(body), firstStep):]; chunked {
+					go io.WriteString(p, rest+"\r\n0\r\n\r\n") // the answer says how that went
+				} else if rest != "" {
+					go io.WriteString(p, rest)
 				}
 			}
 			for _, p := range peers {
@@ -571,6 +587,7 @@ func TestNobodyWaitsForWhoWaits(t *testing.T) {
 	}
 	small := `{"Name":"x"}`
 	f("two bodies", 2, small+strings.Repeat(" ", 700_000), 0)
+	f("two bodies in chunks", 2, small+strings.Repeat(" ", 700_000), 0)
 	f("two answers", 2, small, 700_000)
 	f("many answers", 30, small, 700_000)
 }
