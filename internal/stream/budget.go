@@ -33,12 +33,12 @@ func (b *budget) took(entries []record.Entry) {
 // refusal returns AWS's answer to what is more than a shard takes or gives.
 func (sh *shard) refusal(e *entry) *Error {
 	if sh.budget == nil {
-		return rateExceeded(e.scope, e.name, sh.id)
+		return rateExceeded(e.scope, e.name, sh.ID)
 	}
 	if r := sh.budget.refused.Load(); r != nil {
 		return r
 	}
-	r := rateExceeded(e.scope, e.name, sh.id)
+	r := rateExceeded(e.scope, e.name, sh.ID)
 	sh.budget.refused.Store(r)
 	return r
 }
@@ -67,7 +67,7 @@ func (s *Streams) admit(e *entry, v *view, ps *putScratch, out []PutResult) {
 		first := kept
 		for i, refused := range ps.refused {
 			if refused {
-				out[members[i]] = PutResult{Shard: sh.number, ShardID: sh.id, Err: sh.refusal(e)}
+				out[members[i]] = PutResult{Shard: sh.Number, ShardID: sh.ID, Err: sh.refusal(e)}
 				continue
 			}
 			ps.entries[kept], ps.order[kept] = all[i], members[i]

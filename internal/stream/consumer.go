@@ -12,6 +12,7 @@ import (
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/row"
 )
 
 const (
@@ -34,9 +35,15 @@ type Consumer struct {
 // given they must agree.
 type ConsumerRef struct{ ARN, StreamARN, Name string }
 
+// consumer is one consumer: what its row says, with the version that it was read at. It is never changed.
+type consumer struct {
+	row.Consumer
+	version coordinator.Version
+}
+
 // arn returns the ARN of a consumer of the stream with an ARN.
 func (c *consumer) arn(stream string) string {
-	return stream + consumerInfix + c.name + ":" + strconv.FormatInt(c.created, 10)
+	return stream + consumerInfix + c.Name + ":" + strconv.FormatInt(c.Created, 10)
 }
 
 // consumerInfix stands between the stream and the consumer in a consumer's ARN.
@@ -95,9 +102,9 @@ func (s *Streams) RegisterConsumer(ctx context.Context, sc Scope, streamARN, nam
 		return Consumer{}, err
 	}
 	now := s.now()
-	c := &consumer{
-		stream: e.id, name: strings.Clone(name), created: now.Seconds(), tags: copyTags(nil, tags), due: s.due(),
-	}
+	c := &consumer{Consumer: row.Consumer{
+		Stream: e.id, Name: strings.Clone(name), Created: now.Seconds(), Tags: copyTags(nil, tags), Due: s.due(),
+	}}
 	if old := v.consumers[name]; old != nil { // gone, but for its row
 		c.version = old.version
 	}
@@ -109,7 +116,7 @@ func (s *Streams) RegisterConsumer(ctx context.Context, sc Scope, streamARN, nam
 		return Consumer{}, err
 	}
 	if v = e.view.Load(); v.gone { // deleted by another node
-		if c := v.consumers[c.name]; c != nil {
+		if c := v.consumers[c.Name]; c != nil {
 			err = s.deleteConsumer(ctx, c)
 		}
 		return Consumer{}, errors.Join(streamNotFound(sc, e.name), err)
@@ -129,10 +136,10 @@ func (s *Streams) mayRegister(sc Scope, v *view, name string) error {
 	}
 	all, creating := v.consumersAt(s.now()), 0
 	for _, c := range all {
-		if c.name == name {
+		if c.Name == name {
 			return consumerExists(sc, v.row.Name, name)
 		}
-		if c.status(s.now()) == Creating {
+		if c.Status(s.now()) == Creating {
 			creating++
 		}
 	}
@@ -153,18 +160,18 @@ func (s *Streams) DeregisterConsumer(ctx context.Context, sc Scope, ref Consumer
 		return err
 	}
 	err = s.changeConsumer(ctx, e, c, func(c *consumer) (*consumer, error) {
-		if c.deleting {
+		if c.Deleting {
 			return nil, errUnchanged
 		}
 		if s.cfg.TransitionDelay <= 0 {
 			return nil, nil
 		}
 		next := *c
-		next.deleting, next.due = true, s.due()
+		next.Deleting, next.Due = true, s.due()
 		return &next, nil
 	})
 	if err == nil {
-		s.subscriptions.endConsumer(c, consumerNotFound(sc, c.name))
+		s.subscriptions.endConsumer(c, consumerNotFound(sc, c.Name))
 	}
 	return err
 }
@@ -234,7 +241,7 @@ func (s *Streams) ListConsumers(sc Scope, in ListConsumersInput) (ConsumerPage, 
 	now := s.now()
 	var page ConsumerPage
 	for _, c := range v.consumersAt(now) {
-		if c.name <= t.After {
+		if c.Name <= t.After {
 			continue
 		}
 		if len(page.Consumers) == limit {
@@ -272,7 +279,7 @@ func (s *Streams) findConsumer(sc Scope, ref ConsumerRef) (*entry, *view, *consu
 		return nil, nil, nil, err
 	}
 	c := v.consumers[p.name]
-	if c == nil || c.over(s.now()) || p.created != "" && p.created != strconv.FormatInt(c.created, 10) {
+	if c == nil || c.Over(s.now()) || p.created != "" && p.created != strconv.FormatInt(c.Created, 10) {
 		return nil, nil, nil, consumerNotFound(sc, p.name)
 	}
 	return e, v, c, nil
@@ -282,7 +289,7 @@ func (s *Streams) findConsumer(sc Scope, ref ConsumerRef) (*entry, *view, *consu
 func (v *view) consumersAt(now record.Millis) []*consumer {
 	all := make([]*consumer, 0, len(v.consumers))
 	for _, name := range slices.Sorted(maps.Keys(v.consumers)) {
-		if c := v.consumers[name]; !c.over(now) {
+		if c := v.consumers[name]; !c.Over(now) {
 			all = append(all, c)
 		}
 	}
@@ -290,11 +297,11 @@ func (v *view) consumersAt(now record.Millis) []*consumer {
 }
 
 // arn returns the stream's ARN.
-func (v *view) arn() string { return v.row.scope().arn(v.row.Name) }
+func (v *view) arn() string { return v.scope().arn(v.row.Name) }
 
 func (c *consumer) describe(v *view, now record.Millis) Consumer {
 	return Consumer{
-		Name: c.name, ARN: c.arn(v.arn()), StreamARN: v.arn(), Status: c.status(now), Created: record.Millis(c.created) * 1000,
+		Name: c.Name, ARN: c.arn(v.arn()), StreamARN: v.arn(), Status: c.Status(now), Created: record.Millis(c.Created) * 1000,
 	}
 }
 
@@ -303,9 +310,9 @@ func (c *consumer) describe(v *view, now record.Millis) Consumer {
 func (s *Streams) changeConsumer(ctx context.Context, e *entry, c *consumer, change func(c *consumer) (*consumer, error)) error {
 	for range attempts {
 		v := e.view.Load()
-		now := v.consumers[c.name]
-		if v.gone || now == nil || now.created != c.created {
-			return consumerNotFound(e.scope, c.name)
+		now := v.consumers[c.Name]
+		if v.gone || now == nil || now.Created != c.Created {
+			return consumerNotFound(e.scope, c.Name)
 		}
 		next, err := change(now)
 		switch {
@@ -325,7 +332,7 @@ func (s *Streams) changeConsumer(ctx context.Context, e *entry, c *consumer, cha
 			return err
 		}
 	}
-	return fmt.Errorf("change consumer %s of stream %s: %w", c.name, e.name, coordinator.ErrConflict)
+	return fmt.Errorf("change consumer %s of stream %s: %w", c.Name, e.name, coordinator.ErrConflict)
 }
 
 // finishConsumers removes the rows of consumers whose deletion is due.
@@ -334,7 +341,7 @@ func (s *Streams) changeConsumer(ctx context.Context, e *entry, c *consumer, cha
 func (s *Streams) finishConsumers(ctx context.Context, e *entry) error {
 	now := s.now()
 	for _, c := range e.view.Load().consumers {
-		if !c.over(now) {
+		if !c.Over(now) {
 			continue
 		}
 		err := s.deleteConsumer(ctx, c)
@@ -351,19 +358,19 @@ func (s *Streams) finishConsumers(ctx context.Context, e *entry) error {
 // writeConsumer writes a consumer's row over the version it was read at and makes it known. A coordinator
 // that has no room for it throttles the caller.
 func (s *Streams) writeConsumer(ctx context.Context, c *consumer) error {
-	version, err := s.cfg.Coordinator.Put(ctx, c.key(), c.encode(), c.version)
+	version, err := s.cfg.Coordinator.Put(ctx, c.Key(), c.Encode(), c.version)
 	if errors.Is(err, shardlog.ErrFull) {
-		return refuse(LimitExceeded, "Rate exceeded for consumer %s.", c.name)
+		return refuse(LimitExceeded, "Rate exceeded for consumer %s.", c.Name)
 	}
 	if err != nil {
-		return fmt.Errorf("write row %s: %w", c.key(), err)
+		return fmt.Errorf("write row %s: %w", c.Key(), err)
 	}
-	s.learn(change{key: c.key(), version: version, consumer: c})
+	s.learn(change{key: c.Key(), version: version, consumer: c})
 	return nil
 }
 
 func (s *Streams) deleteConsumer(ctx context.Context, c *consumer) error {
-	done, err := s.deleteRow(ctx, c.key(), c.version)
+	done, err := s.deleteRow(ctx, c.Key(), c.version)
 	if err == nil {
 		s.learn(done)
 	}
@@ -372,15 +379,15 @@ func (s *Streams) deleteConsumer(ctx context.Context, c *consumer) error {
 
 // reloadConsumer reads a consumer's row again, after a conflict said that it changed.
 func (s *Streams) reloadConsumer(ctx context.Context, c *consumer) error {
-	row, err := s.cfg.Coordinator.Get(ctx, c.key())
+	got, err := s.cfg.Coordinator.Get(ctx, c.Key())
 	switch {
 	case errors.Is(err, coordinator.ErrNotFound):
-		s.learn(change{key: c.key(), version: c.version, deleted: true})
+		s.learn(change{key: c.Key(), version: c.version, deleted: true})
 		return nil
 	case err != nil:
-		return fmt.Errorf("read row %s: %w", c.key(), err)
+		return fmt.Errorf("read row %s: %w", c.Key(), err)
 	}
-	found, _, err := changeOf(row)
+	found, _, err := changeOf(got)
 	if err == nil {
 		s.learn(found)
 	}
@@ -417,7 +424,7 @@ func consumerExists(sc Scope, stream, name string) *Error {
 
 func consumerNotActive(sc Scope, stream string, c *consumer) *Error {
 	return refuse(InUse, "Consumer %s with creation timestamp %d under stream: %s , account %s is not in ACTIVE status.",
-		c.name, c.created, stream, sc.Account)
+		c.Name, c.Created, stream, sc.Account)
 }
 
 func consumerLimitExceeded(sc Scope, stream, what string, current, limit int) *Error {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/headrace/headrace/internal/stream/row"
 )
 
 // consumers describes the consumers of a stream.
@@ -114,7 +116,7 @@ func TestConsumerRows(t *testing.T) {
 	if got := w.consumers(Ref{Name: "mill"}); got != "" {
 		t.Errorf("a minute later: %s", got)
 	}
-	if page, err := w.cfg.Coordinator.List(ctx, consumerPrefix, "", 10); err != nil || len(page) != 0 {
+	if page, err := w.cfg.Coordinator.List(ctx, row.ConsumerPrefix, "", 10); err != nil || len(page) != 0 {
 		t.Errorf("rows are left: %v, error %v", page, err)
 	}
 }
@@ -156,10 +158,10 @@ func TestSubscriptionOfNobody(t *testing.T) {
 // TestConsumersWithoutStream sweeps a row whose stream was deleted while it was being written.
 func TestConsumersWithoutStream(t *testing.T) {
 	w := newWorld(t, 0, Caps{})
-	w.must(w.writeConsumer(t.Context(), &consumer{stream: 7, name: "wheel"}))
+	w.must(w.writeConsumer(t.Context(), &consumer{Consumer: row.Consumer{Stream: 7, Name: "wheel"}}))
 	w.restart()
 	w.must(w.sweepConsumers(t.Context()))
-	if page, err := w.cfg.Coordinator.List(t.Context(), consumerPrefix, "", 10); err != nil || len(page) != 0 {
+	if page, err := w.cfg.Coordinator.List(t.Context(), row.ConsumerPrefix, "", 10); err != nil || len(page) != 0 {
 		t.Errorf("rows are left: %v, error %v", page, err)
 	}
 	if n := len(w.rows.lostConsumers); n != 0 {

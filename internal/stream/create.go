@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/headrace/headrace/internal/coordinator"
+	"github.com/headrace/headrace/internal/stream/quota"
+	"github.com/headrace/headrace/internal/stream/row"
 )
 
 const (
@@ -53,9 +55,9 @@ func (s *Streams) CreateStream(ctx context.Context, sc Scope, in CreateInput) er
 	if _, _, err := s.find(sc, Ref{Name: in.Name}); err == nil {
 		return alreadyExists(sc, in.Name)
 	}
-	more := usage{streams: 1, creating: 1, open: row.Shards, held: row.Shards}
+	more := quota.Usage{Streams: 1, Creating: 1, Open: row.Shards, Held: row.Shards}
 	if row.Mode == OnDemand {
-		more.onDemand = 1
+		more.OnDemand = 1
 	}
 	release, err := s.reserve(sc, more)
 	if err != nil {
@@ -99,7 +101,7 @@ func newStream(sc Scope, in CreateInput) (*streamRow, error) {
 	}
 	// The row outlives the request, whose buffer the texts may be parts of.
 	row := &streamRow{
-		Layout: rowVersion, Account: strings.Clone(sc.Account), Region: strings.Clone(sc.Region), Name: strings.Clone(in.Name),
+		Layout: row.Version, Account: strings.Clone(sc.Account), Region: strings.Clone(sc.Region), Name: strings.Clone(in.Name),
 		Status: Creating, Mode: Provisioned, RetentionHours: minRetention, MaxRecordKiB: defaultMaxRecord,
 		Tags: copyTags(nil, in.Tags), Shards: shards, NextShard: int32(shards),
 		Auto: in.Strategy == Auto, WarmMiBps: in.WarmThroughputMiBps,

@@ -14,7 +14,7 @@ func (w *world) latest(ref Ref) (created record.Millis, open int) {
 	_, v, err := w.find(home, ref)
 	w.must(err)
 	for _, sh := range v.shards {
-		created = max(created, record.Millis(sh.created)*1000)
+		created = max(created, record.Millis(sh.Created)*1000)
 	}
 	return created, len(v.open)
 }
@@ -83,7 +83,7 @@ func TestCreatedAboveWhatWasLost(t *testing.T) {
 		w.must(err)
 		created := make(map[string]int64)
 		for _, sh := range v.shards {
-			created[sh.id] = sh.created
+			created[sh.ID] = sh.Created
 		}
 		return created, w.clock.Now()
 	}

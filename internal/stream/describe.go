@@ -95,10 +95,10 @@ func startAfter(sc Scope, name, id string) (int32, error) {
 
 func (v *view) summary() Summary {
 	return Summary{
-		Name: v.row.Name, ARN: v.row.scope().arn(v.row.Name), Status: v.row.Status, Mode: v.row.Mode,
+		Name: v.row.Name, ARN: v.scope().arn(v.row.Name), Status: v.row.Status, Mode: v.row.Mode,
 		RetentionHours: v.row.RetentionHours, Created: record.Millis(v.row.Created) * 1000,
 		OpenShards: len(v.open), MaxRecordKiB: v.row.MaxRecordKiB, Metrics: v.row.Metrics,
-		Strategy: v.row.strategy(), Warm: v.warm(), KeyID: v.row.Encryption.KeyID,
+		Strategy: v.strategy(), Warm: v.warm(), KeyID: v.row.Encryption.KeyID,
 	}
 }
 
@@ -106,16 +106,16 @@ func describe(shards []*shard) []Shard {
 	out := make([]Shard, len(shards))
 	for i, s := range shards {
 		d := Shard{
-			Number: s.number, ID: s.id, HashKeyRange: s.hash, Starting: s.starting(), Closed: s.closed != 0,
+			Number: s.Number, ID: s.ID, HashKeyRange: s.Hash, Starting: s.Starting(), Closed: s.Closed != 0,
 		}
-		if s.parent >= 0 {
-			d.ParentID = ShardID(s.parent)
+		if s.Parent >= 0 {
+			d.ParentID = ShardID(s.Parent)
 		}
-		if s.adjacent >= 0 {
-			d.AdjacentParentID = ShardID(s.adjacent)
+		if s.Adjacent >= 0 {
+			d.AdjacentParentID = ShardID(s.Adjacent)
 		}
 		if d.Closed {
-			d.Ending = s.ending()
+			d.Ending = s.Ending()
 		}
 		out[i] = d
 	}
@@ -133,9 +133,8 @@ func (s *Streams) DescribeLimits(sc Scope) Limits {
 	s.rows.Lock()
 	defer s.rows.Unlock()
 	l := Limits{ShardLimit: s.cfg.Caps.Shards, OnDemandStreamCountLimit: s.cfg.Caps.OnDemandStreams}
-	if u := s.rows.usage[sc]; u != nil {
-		l.OpenShardCount, l.OnDemandStreamCount = u.open, u.onDemand
-	}
+	u, _ := s.rows.usage.Of(sc)
+	l.OpenShardCount, l.OnDemandStreamCount = u.Open, u.OnDemand
 	return l
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/shardlog"
+	"github.com/headrace/headrace/internal/stream/row"
 	"github.com/headrace/headrace/internal/stream/seal"
 )
 
@@ -26,31 +27,27 @@ const (
 func KeyBox(node secret.Key) *secret.Box { return node.Box("stream data keys") }
 
 // encryption is how a stream seals the records that it takes; the zero value does not.
-type encryption struct {
-	// KeyID is the KeyId as it was given. Key is the number of the data key, from 1.
-	KeyID string `json:"keyId,omitempty"`
-	Key   uint32 `json:"key,omitempty"`
-}
+type encryption = row.Encryption
 
 // StartEncryption has a stream seal the records that it takes from then on under a new data key, which
 // belongs to the key that keyID names; one that has a data key for that, and can use it, keeps it. The
 // stream is UPDATING for a while, and until it is ACTIVE again records are taken as before.
 func (s *Streams) StartEncryption(ctx context.Context, sc Scope, ref Ref, keyID string) error {
-	return s.changeKey(ctx, sc, ref, keyID, func(e *entry, named string, v *view, row *streamRow) error {
-		if has, _ := namedKey(e.scope, row.Encryption.KeyID); has == named {
+	return s.changeKey(ctx, sc, ref, keyID, func(e *entry, named string, v *view, next *streamRow) error {
+		if has, _ := namedKey(e.scope, next.Encryption.KeyID); has == named {
 			if _, err := v.sealing(); err == nil {
 				return errUnchanged
 			}
 		}
-		keys, number := seal.Add(s.cfg.KeyBox, e.id, row.Keys, s.now(), keyLife)
+		keys, number := seal.Add(s.cfg.KeyBox, e.id, next.Keys, s.now(), keyLife)
 		if len(keys) > maxDataKeys {
 			return refuse(LimitExceeded, "Stream %s under account %s has %d data keys. Limit: %d.", e.name, sc.Account, maxDataKeys, maxDataKeys)
 		}
-		if err := s.daily(e.name, sc, "StartStreamEncryption", &row.Sealings, maxSealings); err != nil {
+		if err := s.daily(e.name, sc, "StartStreamEncryption", &next.Sealings, maxSealings); err != nil {
 			return err
 		}
-		row.Layout, row.Keys = encryptedRowVersion, keys
-		row.Plan = &plan{Encryption: &encryption{KeyID: strings.Clone(keyID), Key: number}}
+		next.Layout, next.Keys = row.EncryptedVersion, keys
+		next.Plan = &plan{Encryption: &encryption{KeyID: strings.Clone(keyID), Key: number}}
 		return nil
 	})
 }
@@ -144,10 +141,10 @@ func (s *Streams) openPage(ctx context.Context, e *entry, sh *shard, page *shard
 	}
 	o := s.openers.Get().(*seal.Opener)
 	v := e.view.Load() // what this node has sealed by now was under a key that it knows by now
-	n, err := o.Open(v.keys, sh.stream, sh.number, page.Records)
+	n, err := o.Open(v.keys, sh.Stream, sh.Number, page.Records)
 	if n == 0 && errors.Is(err, seal.ErrMissing) && s.reload(ctx, e) == nil { // another node may have made it
 		v = e.view.Load()
-		n, err = o.Open(v.keys, sh.stream, sh.number, page.Records)
+		n, err = o.Open(v.keys, sh.Stream, sh.Number, page.Records)
 	}
 	switch {
 	case err == nil:
@@ -160,7 +157,7 @@ func (s *Streams) openPage(ctx context.Context, e *entry, sh *shard, page *shard
 	}
 	s.giveOpener(o)
 	if errors.Is(err, seal.ErrRecord) {
-		return nil, fmt.Errorf("read record %d of %s of stream %s: %w", page.Records[0].Index, sh.id, e.name, err)
+		return nil, fmt.Errorf("read record %d of %s of stream %s: %w", page.Records[0].Index, sh.ID, e.name, err)
 	}
 	return nil, v.locked("decrypt", err)
 }
@@ -200,7 +197,7 @@ func (s *Streams) Locked() []Locked {
 // will do.
 func HasKeys(ctx context.Context, c coordinator.Coordinator) (found bool, err error) {
 	s := &Streams{cfg: Config{Coordinator: c}}
-	err = s.list(ctx, streamPrefix, func(page []coordinator.Entry) error {
+	err = s.list(ctx, row.StreamPrefix, func(page []coordinator.Entry) error {
 		for _, e := range page {
 			var row struct {
 				Keys []json.RawMessage `json:"keys"`

@@ -15,6 +15,7 @@ import (
 	"github.com/headrace/headrace/internal/secret"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/stream/keyspace"
+	"github.com/headrace/headrace/internal/stream/row"
 	"github.com/headrace/headrace/internal/stream/seal"
 )
 
@@ -132,7 +133,7 @@ func TestEncryptionRefuses(t *testing.T) {
 		w.must(w.StartEncryption(ctx, home, ref, fmt.Sprint("alias/", i)))
 	}
 	refused(t, w.StartEncryption(ctx, home, ref, "alias/a"), LimitExceeded, "Stream mill under account 123456789012 has 500 data keys. Limit: 500.")
-	if n := len(encodeRow(w.view(ref).row)); n > 128<<10 {
+	if n := len(row.Encode(w.view(ref).row)); n > 128<<10 {
 		t.Errorf("the row has %d bytes", n)
 	}
 	w.put1(ref, "x")
@@ -176,9 +177,9 @@ func TestLockedStream(t *testing.T) {
 	// alter changes the stream's row as it is stored.
 	alter := func(w *world, ref Ref, change func(row *streamRow)) {
 		v := w.view(ref)
-		row := v.row.clone()
-		change(row)
-		_, err := w.cfg.Coordinator.Put(t.Context(), row.key(), encodeRow(row), v.version)
+		altered := v.row.Clone()
+		change(altered)
+		_, err := w.cfg.Coordinator.Put(t.Context(), altered.Key(), row.Encode(altered), v.version)
 		w.must(err)
 	}
 	for _, c := range []struct {
@@ -312,7 +313,7 @@ func TestTamperedRecord(t *testing.T) {
 	if got, _, err := w.page(ref, 0); err != nil || got != "good" {
 		t.Errorf("the page before it is %q, %v", got, err)
 	}
-	it := w.iterator(ref, IteratorInput{ShardID: "0", Type: AfterSequenceNumber, Sequence: w.view(ref).shards[0].sequence(1, w.now()).String()})
+	it := w.iterator(ref, IteratorInput{ShardID: "0", Type: AfterSequenceNumber, Sequence: w.view(ref).shards[0].Sequence(1, w.now()).String()})
 	_, err = w.GetRecords(ctx, home, "", it, 0)
 	var refusal *Error
 	if !errors.Is(err, seal.ErrRecord) || errors.As(err, &refusal) {
@@ -335,7 +336,7 @@ func TestKeysGoWithTheStream(t *testing.T) {
 	layout := func() (row struct{ V int }) {
 		t.Helper()
 		var e coordinator.Entry
-		e, err := w.cfg.Coordinator.Get(ctx, w.view(ref).row.key())
+		e, err := w.cfg.Coordinator.Get(ctx, w.view(ref).row.Key())
 		if err = errors.Join(err, json.Unmarshal(e.Value, &row)); err != nil {
 			t.Fatal(err)
 		}

@@ -31,8 +31,8 @@ func (s *Streams) Heat(sc Scope, ref Ref) (Heat, error) {
 	h := Heat{Name: e.name, ARN: sc.arn(e.name), Shards: make([]ShardHeat, len(v.open))}
 	now := s.now()
 	for i, sh := range v.open {
-		load, _ := s.hot.Load(hot.Shard{Stream: e.id, Number: sh.number}, now)
-		h.Shards[i] = ShardHeat{ID: sh.id, HashKeyRange: sh.hash, Load: load}
+		load, _ := s.hot.Load(hot.Shard{Stream: e.id, Number: sh.Number}, now)
+		h.Shards[i] = ShardHeat{ID: sh.ID, HashKeyRange: sh.Hash, Load: load}
 	}
 	return h, nil
 }

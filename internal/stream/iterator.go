@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/stream/seal"
+	"github.com/headrace/headrace/internal/stream/token"
 )
 
 // IteratorType is where a shard iterator starts.
@@ -35,64 +35,30 @@ type IteratorInput struct {
 	HasTimestamp bool
 }
 
-// iteratorLife is how long an iterator is good for, in milliseconds.
+// iteratorLife is how long an iterator is good for, in milliseconds, as often as anyone uses it.
 const iteratorLife record.Millis = 300_000
 
 // iteratorSize is the least number of bytes in an iterator; AWS's have 152 to 280.
 const iteratorSize = 152
 
-// iterator is what a shard iterator says: a position in one shard of one stream. It is good until
-// iteratorLife after it was made, as often as anyone uses it.
-type iterator struct {
-	stream uint64
-	shard  int32
-	next   record.Index
-	made   record.Millis
-	name   string // for error texts, when the stream is gone
-}
-
-const iteratorLayout = 1
-
-func (it *iterator) encode() []byte {
-	b := make([]byte, 0, 29+len(it.name))
-	b = append(b, iteratorLayout)
-	b = binary.BigEndian.AppendUint64(b, it.stream)
-	b = binary.BigEndian.AppendUint32(b, uint32(it.shard))
-	b = binary.BigEndian.AppendUint64(b, uint64(it.next))
-	b = binary.BigEndian.AppendUint64(b, uint64(it.made))
-	return append(b, it.name...)
-}
-
-func (it *iterator) decode(b []byte) bool {
-	if len(b) < 29 || b[0] != iteratorLayout {
-		return false
-	}
-	it.stream = binary.BigEndian.Uint64(b[1:])
-	it.shard = int32(binary.BigEndian.Uint32(b[9:]))
-	it.next = record.Index(binary.BigEndian.Uint64(b[13:]))
-	it.made = record.Millis(binary.BigEndian.Uint64(b[21:]))
-	it.name = string(b[29:])
-	return true
-}
-
-func (s *Streams) sealIterator(sc Scope, it iterator) string {
-	it.made = s.now()
-	return s.sealer.Seal(sealContext(sc, iterators), it.encode(), iteratorSize)
+func (s *Streams) sealIterator(sc Scope, it token.Iterator) string {
+	it.Made = s.now()
+	return s.sealer.Seal(sealContext(sc, iterators), it.Encode(), iteratorSize)
 }
 
 // openIterator reads an iterator made for a scope, forgiving a pair of double quotes around it.
-func (s *Streams) openIterator(sc Scope, text string) (it iterator, err error) {
+func (s *Streams) openIterator(sc Scope, text string) (it token.Iterator, err error) {
 	if len(text) > 1 && text[0] == '"' && text[len(text)-1] == '"' {
 		text = text[1 : len(text)-1]
 	}
 	payload, err := s.sealer.Open(sealContext(sc, iterators), text)
-	if err != nil || !it.decode(payload) {
+	if err != nil || !it.Decode(payload) {
 		return it, refuse(InvalidArgument, "Invalid ShardIterator.")
 	}
-	if now := s.now(); now-it.made > iteratorLife {
+	if now := s.now(); now-it.Made > iteratorLife {
 		return it, refuse(ExpiredIterator, "Iterator expired. The iterator was created at time %s while right now it is %s "+
 			"which is further in the future than the tolerated delay of %d milliseconds.",
-			javaDate(it.made), javaDate(now), iteratorLife)
+			javaDate(it.Made), javaDate(now), iteratorLife)
 	}
 	return it, nil
 }
@@ -101,10 +67,10 @@ func (s *Streams) openIterator(sc Scope, text string) (it iterator, err error) {
 // no iterator made for the scope.
 func (s *Streams) IteratorARN(sc Scope, text string) string {
 	it, _ := s.openIterator(sc, text)
-	if it.name == "" {
+	if it.Name == "" {
 		return ""
 	}
-	return sc.arn(it.name)
+	return sc.arn(it.Name)
 }
 
 // javaDate prints a time the way Java's Date does, which AWS's messages contain.
@@ -133,8 +99,8 @@ func (s *Streams) GetShardIterator(ctx context.Context, sc Scope, ref Ref, in It
 	if s.cfg.Limits && !sh.budget.Iterator(s.now()) {
 		return "", sh.refusal(e)
 	}
-	it := iterator{stream: e.id, shard: number, name: e.name}
-	if it.next, _, err = s.position(ctx, sc, e.name, sh, in); err != nil {
+	it := token.Iterator{Stream: e.id, Shard: number, Name: e.name}
+	if it.Next, _, err = s.position(ctx, sc, e.name, sh, in); err != nil {
 		return "", err
 	}
 	return s.sealIterator(sc, it), nil
@@ -169,18 +135,18 @@ func startAt(sc Scope, name string, sh *shard, in IteratorInput) (record.Index, 
 	}
 	invalid := func(why string) error {
 		return refuse(InvalidArgument, "StartingSequenceNumber %s used in GetShardIterator on shard %s "+
-			"in stream %s under account %s is invalid%s.", in.Sequence, sh.id, name, sc.Account, why)
+			"in stream %s under account %s is invalid%s.", in.Sequence, sh.ID, name, sc.Account, why)
 	}
 	p, ok := record.ParsePosition(in.Sequence)
 	switch {
 	case !ok:
 		return 0, invalid("")
-	case p.Shard != sh.number:
+	case p.Shard != sh.Number:
 		return 0, refuse(InvalidArgument, "Invalid StartingSequenceNumber. It encodes %s, "+
-			"while it was used in a call to a shard with %s", ShardID(p.Shard), sh.id)
+			"while it was used in a call to a shard with %s", ShardID(p.Shard), sh.ID)
 	case p.Version == 0: // AWS answers InternalFailure, which tells the caller nothing
 		return 0, invalid("")
-	case p.Version != 2 || p.Created != sh.created:
+	case p.Version != 2 || p.Created != sh.Created:
 		return 0, invalid(" because it did not come from this stream")
 	case !p.Exact:
 		return 0, invalid("")
@@ -201,7 +167,7 @@ func (s *Streams) seek(ctx context.Context, sh *shard, in IteratorInput) (record
 	}
 	index, err := s.cfg.Log.SeekTime(ctx, sh.log(), in.Timestamp)
 	if err != nil {
-		err = fmt.Errorf("seek in %s: %w", sh.id, err)
+		err = fmt.Errorf("seek in %s: %w", sh.ID, err)
 	}
 	return index, err
 }
@@ -243,11 +209,11 @@ type ChildShard struct {
 // Sequence returns the sequence number of the page's record i.
 func (r *Records) Sequence(i int) record.SequenceNumber {
 	rec := &r.Page.Records[i]
-	return r.shard.sequence(rec.Index, rec.ArrivalTime)
+	return r.shard.Sequence(rec.Index, rec.ArrivalTime)
 }
 
 // Shard returns the number of the records' shard.
-func (r *Records) Shard() int32 { return r.shard.number }
+func (r *Records) Shard() int32 { return r.shard.Number }
 
 // Release gives the records back to storage.
 func (r *Records) Release() {
@@ -263,22 +229,22 @@ func (s *Streams) GetRecords(ctx context.Context, sc Scope, arn, text string, li
 	if err != nil {
 		return nil, err
 	}
-	e, v, err := s.find(sc, Ref{Name: it.name, ARN: arn})
+	e, v, err := s.find(sc, Ref{Name: it.Name, ARN: arn})
 	if err != nil {
-		if arn != "" && !strings.HasSuffix(arn, "/"+it.name) {
+		if arn != "" && !strings.HasSuffix(arn, "/"+it.Name) {
 			return nil, err
 		}
 		if target, _, ok := ParseARN(arn); ok {
 			sc = target
 		}
-		return nil, shardNotFound(sc, it.name, it.shard)
+		return nil, shardNotFound(sc, it.Name, it.Shard)
 	}
-	if e.name != it.name {
+	if e.name != it.Name {
 		return nil, refuse(InvalidArgument, "Invalid ShardIterator.")
 	}
-	sh := v.shard(it.shard, s.now())
-	if e.id != it.stream || sh == nil || v.row.Status == Deleting {
-		return nil, shardNotFound(sc, it.name, it.shard)
+	sh := v.shard(it.Shard, s.now())
+	if e.id != it.Stream || sh == nil || v.row.Status == Deleting {
+		return nil, shardNotFound(sc, it.Name, it.Shard)
 	}
 	if limit <= 0 || limit > maxRecords {
 		limit = maxRecords
@@ -286,12 +252,12 @@ func (s *Streams) GetRecords(ctx context.Context, sc Scope, arn, text string, li
 	if s.cfg.Limits && !sh.budget.Read(s.now()) {
 		return &Records{Stream: e.name, shard: sh}, sh.refusal(e)
 	}
-	page, err := s.cfg.Log.Read(ctx, sh.log(), it.next, shardlog.Limit{Records: limit, Bytes: maxBytes})
+	page, err := s.cfg.Log.Read(ctx, sh.log(), it.Next, shardlog.Limit{Records: limit, Bytes: maxBytes})
 	switch {
 	case errors.Is(err, shardlog.ErrNotFound):
-		return nil, shardNotFound(sc, it.name, it.shard)
+		return nil, shardNotFound(sc, it.Name, it.Shard)
 	case err != nil:
-		return nil, fmt.Errorf("read %s of stream %s: %w", sh.id, e.name, err)
+		return nil, fmt.Errorf("read %s of stream %s: %w", sh.ID, e.name, err)
 	}
 	opener, err := s.openPage(ctx, e, sh, page)
 	if err != nil {
@@ -300,11 +266,11 @@ func (s *Streams) GetRecords(ctx context.Context, sc Scope, arn, text string, li
 	}
 	s.sent(sh, page)
 	r := &Records{Page: page, Stream: e.name, shard: sh, opener: opener, streams: s}
-	it.next = max(it.next, page.Next)
-	if it.next < page.Bounds.Next {
+	it.Next = max(it.Next, page.Next)
+	if it.Next < page.Bounds.Next {
 		r.MillisBehind = max(1, int64(s.now()-page.NextArrival))
-	} else if sh.closed != 0 {
-		r.Children = v.childShards(sh.number)
+	} else if sh.Closed != 0 {
+		r.Children = v.childShards(sh.Number)
 	}
 	if len(r.Children) == 0 {
 		r.Next = s.sealIterator(sc, it)
@@ -316,9 +282,9 @@ func (s *Streams) GetRecords(ctx context.Context, sc Scope, arn, text string, li
 func (v *view) childShards(number int32) []ChildShard {
 	var out []ChildShard
 	for _, sh := range v.children(number) {
-		c := ChildShard{ID: sh.id, Parents: []string{ShardID(sh.parent)}, HashKeyRange: sh.hash}
-		if sh.adjacent >= 0 {
-			c.Parents = append(c.Parents, ShardID(sh.adjacent))
+		c := ChildShard{ID: sh.ID, Parents: []string{ShardID(sh.Parent)}, HashKeyRange: sh.Hash}
+		if sh.Adjacent >= 0 {
+			c.Parents = append(c.Parents, ShardID(sh.Adjacent))
 		}
 		out = append(out, c)
 	}

@@ -189,17 +189,6 @@ func FuzzGetRecords(f *testing.F) {
 	})
 }
 
-func FuzzDecodeIterator(f *testing.F) {
-	seed := iterator{stream: 1, shard: 2, next: 3, made: 4, name: "mill"}
-	f.Add(seed.encode())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var it iterator
-		if it.decode(b) && string(it.encode()) != string(b) {
-			t.Fatalf("%x decodes to %+v, which encodes to %x", b, it, it.encode())
-		}
-	})
-}
-
 func FuzzListToken(f *testing.F) {
 	w := newWorld(f, 0, Caps{})
 	w.create("mill", 2)

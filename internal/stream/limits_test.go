@@ -142,7 +142,7 @@ func TestLimitsFollowShards(t *testing.T) {
 	// A row that somebody else wrote again is of the same shard.
 	e, v, err := w.find(home, ref)
 	w.must(err)
-	_, err = w.cfg.Coordinator.Put(t.Context(), v.open[0].key(), v.open[0].encode(), v.open[0].version)
+	_, err = w.cfg.Coordinator.Put(t.Context(), v.open[0].Key(), v.open[0].Encode(), v.open[0].version)
 	w.must(err)
 	w.must(w.reload(t.Context(), e))
 	if v.open[0] == e.view.Load().open[0] {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/stream/row"
 )
 
 // FilterType is how ListShards selects shards.
@@ -95,7 +96,7 @@ func sealContext(sc Scope, purpose string) string {
 }
 
 func (s *Streams) sealToken(sc Scope, purpose string, t any) string {
-	return s.sealer.Seal(sealContext(sc, purpose), encodeRow(t), 0)
+	return s.sealer.Seal(sealContext(sc, purpose), row.Encode(t), 0)
 }
 
 // TokenARN returns the ARN of the stream that a page token of ListShards is of, expired or not, and ""
@@ -143,7 +144,7 @@ func (s *Streams) ListShards(sc Scope, in ListShardsInput) (ShardPage, error) {
 	var page ShardPage
 	if len(shards) > limit {
 		shards = shards[:limit]
-		t.After, t.Made = shards[limit-1].number, s.now()
+		t.After, t.Made = shards[limit-1].Number, s.now()
 		page.Token = s.sealToken(sc, shardTokens, t)
 	}
 	page.Shards = describe(shards)
@@ -154,11 +155,11 @@ func (s *Streams) ListShards(sc Scope, in ListShardsInput) (ShardPage, error) {
 func (t *shardToken) selects(sh *shard) bool {
 	switch t.Type {
 	case AtLatest:
-		return sh.closed == 0
+		return sh.Closed == 0
 	case AtTrimHorizon, AtTimestamp:
-		return sh.opened <= t.At && (sh.closed == 0 || t.At < sh.closed)
+		return sh.Opened <= t.At && (sh.Closed == 0 || t.At < sh.Closed)
 	case FromTimestamp:
-		return sh.closed == 0 || t.At < sh.closed
+		return sh.Closed == 0 || t.At < sh.Closed
 	}
 	return true
 }

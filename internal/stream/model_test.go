@@ -128,8 +128,8 @@ func (m *model) split() {
 	open := m.view(m.ref).open
 	sh := open[m.rng.IntN(len(open))]
 	at := record.HashKey{Hi: m.rng.Uint64(), Lo: m.rng.Uint64()}
-	if len(open) < 30 && sh.hash.Contains(at) && at.Compare(sh.hash.Start.Next()) > 0 && at.Compare(sh.hash.End) < 0 {
-		m.must(m.SplitShard(m.t.Context(), home, m.ref, sh.id, at.String()))
+	if len(open) < 30 && sh.Hash.Contains(at) && at.Compare(sh.Hash.Start.Next()) > 0 && at.Compare(sh.Hash.End) < 0 {
+		m.must(m.SplitShard(m.t.Context(), home, m.ref, sh.ID, at.String()))
 	}
 }
 
@@ -137,7 +137,7 @@ func (m *model) merge() {
 	m.t.Helper()
 	open := m.view(m.ref).open
 	if i := m.rng.IntN(len(open)); i+1 < len(open) {
-		m.must(m.MergeShards(m.t.Context(), home, m.ref, open[i].id, open[i+1].id))
+		m.must(m.MergeShards(m.t.Context(), home, m.ref, open[i].ID, open[i+1].ID))
 	}
 }
 

@@ -3,10 +3,12 @@ package stream
 import (
 	"context"
 	"slices"
+
+	"github.com/headrace/headrace/internal/stream/row"
 )
 
 // ShardMetric is a metric that each shard of a stream has of its own when it is turned on, as AWS spells it.
-type ShardMetric string
+type ShardMetric = row.ShardMetric
 
 // AllShardMetrics stands for all of them where some are named.
 const AllShardMetrics ShardMetric = "ALL"
@@ -77,7 +79,7 @@ func (s *Streams) monitored(e *entry, old, v *view) {
 	}
 	shards := make([]int32, len(v.shards))
 	for i, sh := range v.shards {
-		shards[i] = sh.number
+		shards[i] = sh.Number
 	}
 	f(e.scope, e.name, v.row.Metrics, shards)
 }

@@ -1,6 +1,10 @@
 package stream
 
-import "context"
+import (
+	"context"
+
+	"github.com/headrace/headrace/internal/stream/quota"
+)
 
 const (
 	// shardMiBps is what a shard takes nominally, in MiB/s of writes.
@@ -21,8 +25,8 @@ const (
 )
 
 // strategy returns the strategy of a stream.
-func (r *streamRow) strategy() Strategy {
-	if r.Auto {
+func (v *view) strategy() Strategy {
+	if v.row.Auto {
 		return Auto
 	}
 	return UserPartitionKey
@@ -97,7 +101,7 @@ func (s *Streams) UpdateWarmThroughput(ctx context.Context, sc Scope, ref Ref, m
 			return limited
 		}
 		out.WarmThroughput = WarmThroughput{Target: mibps, Current: len(v.open) * shardMiBps}
-		row.warmUp(v, mibps)
+		warmUp(row, v, mibps)
 		return nil
 	})
 	return out, err
@@ -112,14 +116,14 @@ func (s *Streams) reserveWarm(sc Scope, v *view, mibps int) (release func(), err
 	case len(v.open)+more > maxShards:
 		return func() {}, shardLimitExceeded(sc, len(v.open), maxShards, more)
 	}
-	if release, err = s.reserve(sc, usage{open: more, held: more}); err != nil {
+	if release, err = s.reserve(sc, quota.Usage{Open: more, Held: more}); err != nil {
 		return func() {}, err
 	}
 	return release, nil
 }
 
 // warmUp plans the shards that warm throughput asks for, if it asks for more than are open.
-func (r *streamRow) warmUp(v *view, mibps int) {
+func warmUp(r *streamRow, v *view, mibps int) {
 	r.WarmMiBps, r.Plan = mibps, nil
 	if target := mibps / shardMiBps; target > len(v.open) {
 		r.Plan = &plan{Target: target}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/stream/commitment"
+	"github.com/headrace/headrace/internal/stream/row"
 )
 
 // TestAutoSpreadsEvenly puts records of one key, in calls of all sizes and from several writers at a time,
@@ -78,8 +79,8 @@ func TestAutoSpreadsEvenly(t *testing.T) {
 func TestAccountsWithSettingsAreBounded(t *testing.T) {
 	w := newWorld(t, 0, Caps{})
 	for i := range maxAccounts - 1 {
-		row := accountRow{Layout: rowVersion, Account: fmt.Sprintf("%012d", i), Region: "eu-west-1"}
-		_, err := w.cfg.Coordinator.Put(t.Context(), row.key(), encodeRow(&row), 0)
+		set := row.NewAccount(fmt.Sprintf("%012d", i), "eu-west-1")
+		_, err := w.cfg.Coordinator.Put(t.Context(), set.Key(), row.Encode(set), 0)
 		w.must(err)
 	}
 	_, err := w.UpdateAccountSettings(t.Context(), home, true)

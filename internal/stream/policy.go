@@ -37,7 +37,7 @@ func (s *Streams) Policy(sc Scope, arn string) (string, error) {
 	case err != nil:
 		return "", err
 	case g.consumer != nil:
-		return g.consumer.policy, nil
+		return g.consumer.Policy, nil
 	}
 	return g.view.row.Policy, nil
 }
@@ -60,12 +60,12 @@ func (s *Streams) DeletePolicy(ctx context.Context, sc Scope, arn string) error 
 func (s *Streams) setPolicy(ctx context.Context, sc Scope, g governed, change func(old string) (string, error)) error {
 	if g.consumer != nil {
 		return s.changeConsumer(ctx, g.entry, g.consumer, func(c *consumer) (*consumer, error) {
-			if c.status(s.now()) != Active {
+			if c.Status(s.now()) != Active {
 				return nil, consumerNotActive(sc, g.entry.name, c)
 			}
 			next := *c
 			var err error
-			if next.policy, err = change(c.policy); err == nil && next.policy == c.policy {
+			if next.Policy, err = change(c.Policy); err == nil && next.Policy == c.Policy {
 				err = errUnchanged
 			}
 			return &next, err
@@ -129,7 +129,7 @@ func (s *Streams) Governed(arn string) (policy string, tags map[string]string) {
 		return "", nil
 	}
 	if g, err := s.findGoverned(scopeOf(arn), arn); err == nil && g.consumer != nil {
-		return g.consumer.policy, g.consumer.tags
+		return g.consumer.Policy, g.consumer.Tags
 	}
 	return "", nil
 }

@@ -195,10 +195,10 @@ func (s *Streams) issued(ctx context.Context, v *view, text string) bool {
 		return true
 	}
 	sh := v.shard(p.Shard, s.now())
-	if sh == nil || sh.created != p.Created {
+	if sh == nil || sh.Created != p.Created {
 		return false
 	}
-	if p.Time <= sh.created {
+	if p.Time <= sh.Created {
 		return true
 	}
 	b, err := s.cfg.Log.Bounds(ctx, sh.log())
@@ -286,20 +286,20 @@ func (s *Streams) putOnce(ctx context.Context, e *entry, v *view, ps *putScratch
 			}
 			failure := &Error{Internal, internalText}
 			if errors.Is(r.Err, shardlog.ErrFull) {
-				failure = rateExceeded(e.scope, e.name, sh.id)
+				failure = rateExceeded(e.scope, e.name, sh.ID)
 			}
 			for _, i := range members {
-				out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Encrypted: encrypted, Err: failure}
+				out[i] = PutResult{Shard: sh.Number, ShardID: sh.ID, Encrypted: encrypted, Err: failure}
 			}
 			continue
 		}
-		s.hot.Count(hot.Shard{Stream: e.id, Number: sh.number}, r.ArrivalTime, ps.batches[b].Entries)
+		s.hot.Count(hot.Shard{Stream: e.id, Number: sh.Number}, r.ArrivalTime, ps.batches[b].Entries)
 		if sh.budget != nil {
 			sh.budget.took(ps.batches[b].Entries)
 		}
-		seq := sh.sequence(r.First, r.ArrivalTime)
+		seq := sh.Sequence(r.First, r.ArrivalTime)
 		for _, i := range members {
-			out[i] = PutResult{Shard: sh.number, ShardID: sh.id, Encrypted: encrypted, Sequence: seq}
+			out[i] = PutResult{Shard: sh.Number, ShardID: sh.ID, Encrypted: encrypted, Sequence: seq}
 			seq.Index++
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/stream/keyspace"
+	"github.com/headrace/headrace/internal/stream/quota"
 )
 
 // maxShards is the most open shards a stream may have.
@@ -17,7 +18,7 @@ func (s *Streams) SplitShard(ctx context.Context, sc Scope, ref Ref, shardID, ne
 	if err != nil {
 		return err
 	}
-	release, err := s.reserve(sc, usage{open: 1, held: 2})
+	release, err := s.reserve(sc, quota.Usage{Open: 1, Held: 2})
 	limited := err
 	if err == nil {
 		defer release()
@@ -28,15 +29,15 @@ func (s *Streams) SplitShard(ctx context.Context, sc Scope, ref Ref, shardID, ne
 			return err
 		}
 		at, err := record.ParseHashKey(newStart)
-		if err != nil || at.Compare(sh.hash.Start) <= 0 || at == sh.hash.Start.Next() || at.Compare(sh.hash.End) >= 0 {
+		if err != nil || at.Compare(sh.Hash.Start) <= 0 || at == sh.Hash.Start.Next() || at.Compare(sh.Hash.End) >= 0 {
 			return refuse(InvalidArgument, "NewStartingHashKey %s used in SplitShard() on shard %s in stream %s "+
 				"under account %s is not both greater than one plus the shard's StartingHashKey %s and "+
-				"less than the shard's EndingHashKey %s.", newStart, sh.id, e.name, sc.Account, sh.hash.Start, sh.hash.End)
+				"less than the shard's EndingHashKey %s.", newStart, sh.ID, e.name, sc.Account, sh.Hash.Start, sh.Hash.End)
 		}
 		if limited != nil {
 			return limited
 		}
-		row.plan(keyspace.Split(sh.place(), at, row.NextShard))
+		row.Do(keyspace.Split(sh.Place(), at, row.NextShard))
 		return nil
 	})
 }
@@ -48,7 +49,7 @@ func (s *Streams) MergeShards(ctx context.Context, sc Scope, ref Ref, shardID, a
 	if err != nil {
 		return err
 	}
-	release, err := s.reserve(sc, usage{held: 1})
+	release, err := s.reserve(sc, quota.Usage{Held: 1})
 	limited := err
 	if err == nil {
 		defer release()
@@ -62,14 +63,14 @@ func (s *Streams) MergeShards(ctx context.Context, sc Scope, ref Ref, shardID, a
 		if err != nil {
 			return err
 		}
-		if a.hash.End == record.MaxHashKey || a.hash.End.Next() != b.hash.Start {
+		if a.Hash.End == record.MaxHashKey || a.Hash.End.Next() != b.Hash.Start {
 			return refuse(InvalidArgument, "Shards %s and %s in stream %s under account %s "+
-				"are not an adjacent pair of shards eligible for merging", a.id, b.id, e.name, sc.Account)
+				"are not an adjacent pair of shards eligible for merging", a.ID, b.ID, e.name, sc.Account)
 		}
 		if limited != nil {
 			return limited
 		}
-		row.plan(keyspace.Merge(a.place(), b.place(), row.NextShard))
+		row.Do(keyspace.Merge(a.Place(), b.Place(), row.NextShard))
 		return nil
 	})
 }
@@ -92,12 +93,6 @@ func (s *Streams) findShards(sc Scope, ref Ref, ids ...string) (*entry, []int32,
 	return e, numbers, err
 }
 
-// plan puts an op into the row.
-func (r *streamRow) plan(o op) {
-	r.Plan = &plan{Ops: []op{o}}
-	r.NextShard = lastChild(r.Plan.Ops) + 1
-}
-
 // reshardable returns a shard of a stream if it can be split or merged now.
 func (s *Streams) reshardable(sc Scope, v *view, number int32) (*shard, error) {
 	if err := v.idle(sc); err != nil {
@@ -110,9 +105,9 @@ func (s *Streams) reshardable(sc Scope, v *view, number int32) (*shard, error) {
 	if sh == nil {
 		return nil, noSuchShard(sc, v.row.Name, ShardID(number))
 	}
-	if sh.closed != 0 {
+	if sh.Closed != 0 {
 		return nil, refuse(InvalidArgument, "Shard %s in stream %s under account %s has already been merged or split, "+
-			"and thus is not eligible for merging or splitting.", sh.id, v.row.Name, sc.Account)
+			"and thus is not eligible for merging or splitting.", sh.ID, v.row.Name, sc.Account)
 	}
 	return sh, nil
 }
@@ -140,7 +135,7 @@ func (s *Streams) UpdateShardCount(ctx context.Context, sc Scope, ref Ref, targe
 		return ShardCount{}, err
 	}
 	more := max(0, min(target, maxShards)-len(v.open))
-	release, err := s.reserve(sc, usage{open: more, held: more})
+	release, err := s.reserve(sc, quota.Usage{Open: more, Held: more})
 	limited := err
 	if err == nil {
 		defer release()

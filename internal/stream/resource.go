@@ -27,10 +27,10 @@ func (s *Streams) findTagged(sc Scope, arn string) (tagged, error) {
 		if err != nil {
 			return tagged{}, err
 		}
-		return tagged{kind: "consumer", name: c.name, tags: c.tags, update: func(ctx context.Context, change func(map[string]string) (map[string]string, error)) error {
+		return tagged{kind: "consumer", name: c.Name, tags: c.Tags, update: func(ctx context.Context, change func(map[string]string) (map[string]string, error)) error {
 			return s.changeConsumer(ctx, e, c, func(c *consumer) (_ *consumer, err error) {
 				next := *c
-				next.tags, err = change(maps.Clone(c.tags))
+				next.Tags, err = change(maps.Clone(c.Tags))
 				return &next, err
 			})
 		}}, nil

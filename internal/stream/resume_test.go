@@ -165,8 +165,8 @@ func TestCutTwice(t *testing.T) {
 		t.Errorf("%d shards are open; want 7", len(v.open))
 	}
 	for i, s := range v.open {
-		if want := keyspace.Uniform(i, 7); s.hash != want {
-			t.Errorf("open shard %d is %v; want %v", i, s.hash, want)
+		if want := keyspace.Uniform(i, 7); s.Hash != want {
+			t.Errorf("open shard %d is %v; want %v", i, s.Hash, want)
 		}
 	}
 	if passes < 5 {

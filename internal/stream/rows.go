@@ -12,6 +12,8 @@ import (
 
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/stream/quota"
+	"github.com/headrace/headrace/internal/stream/row"
 	"github.com/headrace/headrace/internal/stream/seal"
 )
 
@@ -38,8 +40,7 @@ type rows struct {
 	reported coordinator.Version
 	// pending holds the streams that Run has something to do for, now or later.
 	pending map[*entry]struct{}
-	usage   map[Scope]*usage
-	total   usage // of all scopes
+	usage   quota.Book[Scope]
 }
 
 func (r *rows) init() {
@@ -48,18 +49,6 @@ func (r *rows) init() {
 	r.lostConsumers = map[uint64]map[string]*consumer{}
 	r.gone = map[string]coordinator.Version{}
 	r.pending = map[*entry]struct{}{}
-	r.usage = map[Scope]*usage{}
-}
-
-// usage is what a scope has of what Caps bound.
-type usage struct{ streams, creating, onDemand, open, held int }
-
-func (u *usage) add(o usage, sign int) {
-	u.streams += sign * o.streams
-	u.creating += sign * o.creating
-	u.onDemand += sign * o.onDemand
-	u.open += sign * o.open
-	u.held += sign * o.held
 }
 
 // account holds the streams of a scope.
@@ -94,13 +83,13 @@ type entry struct {
 	version   coordinator.Version
 	shards    map[int32]*shard
 	consumers map[string]*consumer
-	counted   usage
+	counted   quota.Usage
 	// retry is when a failed transition is tried again.
 	retry record.Millis
 }
 
 func (e *entry) key() string {
-	return streamPrefix + e.scope.Account + "/" + e.scope.Region + "/" + e.name
+	return row.StreamKey(e.scope.Account, e.scope.Region, e.name)
 }
 
 // change is one row as it became known. Exactly one of stream, shard, consumer and deleted is set.
@@ -118,17 +107,21 @@ type change struct {
 func changeOf(e coordinator.Entry) (c change, ok bool, err error) {
 	c = change{key: e.Key, version: e.Version, deleted: e.Value == nil}
 	switch {
-	case strings.HasPrefix(e.Key, streamPrefix):
+	case strings.HasPrefix(e.Key, row.StreamPrefix):
 		if !c.deleted {
-			c.stream, err = decodeStream(e)
+			c.stream, err = row.DecodeStream(e.Key, e.Value)
 		}
-	case strings.HasPrefix(e.Key, shardPrefix):
+	case strings.HasPrefix(e.Key, row.ShardPrefix):
 		if !c.deleted {
-			c.shard, err = decodeShard(e)
+			var sh row.Shard
+			sh, err = row.DecodeShard(e.Key, e.Value)
+			c.shard = &shard{Shard: sh, version: e.Version}
 		}
-	case strings.HasPrefix(e.Key, consumerPrefix):
+	case strings.HasPrefix(e.Key, row.ConsumerPrefix):
 		if !c.deleted {
-			c.consumer, err = decodeConsumer(e)
+			var co row.Consumer
+			co, err = row.DecodeConsumer(e.Key, e.Value)
+			c.consumer = &consumer{Consumer: co, version: e.Version}
 		}
 	default:
 		return c, false, nil
@@ -160,9 +153,9 @@ func (s *Streams) takeIn(changes []change, stale coordinator.Version) {
 	for _, c := range changes {
 		r.latest = max(r.latest, c.version)
 		switch {
-		case c.deleted && strings.HasPrefix(c.key, streamPrefix):
+		case c.deleted && strings.HasPrefix(c.key, row.StreamPrefix):
 			s.forgetStream(c, renamed)
-		case c.deleted && strings.HasPrefix(c.key, consumerPrefix):
+		case c.deleted && strings.HasPrefix(c.key, row.ConsumerPrefix):
 			if e := s.forgetConsumer(c); e != nil {
 				touched[e] = struct{}{}
 			}
@@ -196,7 +189,7 @@ func (s *Streams) takeIn(changes []change, stale coordinator.Version) {
 // knowStream takes in a stream's row and returns its entry if the row is news.
 // REQUIRES: rows held.
 func (s *Streams) knowStream(c change, renamed map[Scope]struct{}) *entry {
-	sc := c.stream.scope()
+	sc := Scope{c.stream.Account, c.stream.Region}
 	a := s.account(sc)
 	e := a.entries[c.stream.Name]
 	if e != nil && e.version >= c.version {
@@ -235,34 +228,56 @@ func (s *Streams) knowStream(c change, renamed map[Scope]struct{}) *entry {
 // REQUIRES: rows held.
 func (s *Streams) knowShard(c change) *entry {
 	c.shard.version = c.version
-	e := s.rows.byID[c.shard.stream]
+	e := s.rows.byID[c.shard.Stream]
 	if e == nil {
-		o := s.rows.orphans[c.shard.stream]
+		o := s.rows.orphans[c.shard.Stream]
 		if o == nil {
 			o = map[int32]*shard{}
-			s.rows.orphans[c.shard.stream] = o
+			s.rows.orphans[c.shard.Stream] = o
 		}
-		if old := o[c.shard.number]; old == nil || old.version < c.version {
+		if old := o[c.shard.Number]; old == nil || old.version < c.version {
 			s.giveBudget(c.shard, old)
-			o[c.shard.number] = c.shard
+			o[c.shard.Number] = c.shard
 		}
 		return nil
 	}
-	old := e.shards[c.shard.number]
+	old := e.shards[c.shard.Number]
 	if old != nil && old.version >= c.version {
 		return nil
 	}
 	s.giveBudget(c.shard, old)
-	e.shards[c.shard.number] = c.shard
+	e.shards[c.shard.Number] = c.shard
+	return e
+}
+
+// knowConsumer takes in a consumer's row and returns its stream's entry if the row is news.
+// REQUIRES: rows held.
+func (s *Streams) knowConsumer(c change) *entry {
+	known := *c.consumer
+	known.version = c.version
+	e := s.rows.byID[known.Stream]
+	consumers := s.rows.lostConsumers[known.Stream]
+	switch {
+	case e != nil:
+		consumers = e.consumers
+	case consumers == nil:
+		consumers = map[string]*consumer{}
+		s.rows.lostConsumers[known.Stream] = consumers
+	}
+	if old := consumers[known.Name]; old != nil && old.version >= known.version {
+		return nil
+	}
+	consumers[known.Name] = &known
 	return e
 }
 
 // forgetStream takes in the deletion of a stream's row. REQUIRES: rows held.
 func (s *Streams) forgetStream(c change, renamed map[Scope]struct{}) {
-	sc, name, ok := parseStreamKey(c.key)
+	account, region, name, ok := row.ParseStreamKey(c.key)
 	if !ok {
 		return
 	}
+	sc := Scope{account, region}
 	if a := (*s.accounts.Load())[sc]; a != nil {
 		if e := a.entries[name]; e != nil && e.version <= c.version {
 			s.retire(e)
@@ -278,7 +293,7 @@ func (s *Streams) forgetStream(c change, renamed map[Scope]struct{}) {
 // forgetShard takes in the deletion of a shard's row and returns its stream's entry if that is
 // news. REQUIRES: rows held.
 func (s *Streams) forgetShard(c change) *entry {
-	stream, number, err := parseShardKey(c.key)
+	stream, number, err := row.ParseShardKey(c.key)
 	if err != nil {
 		return nil
 	}
@@ -291,6 +306,29 @@ func (s *Streams) forgetShard(c change) *entry {
 	} else if o := s.rows.orphans[stream]; o != nil {
 		if delete(o, number); len(o) == 0 {
 			delete(s.rows.orphans, stream)
+		}
+	}
+	s.unbury(c)
+	return nil
+}
+
+// forgetConsumer takes in the deletion of a consumer's row and returns its stream's entry if that is news.
+// REQUIRES: rows held.
+func (s *Streams) forgetConsumer(c change) *entry {
+	stream, name, err := row.ParseConsumerKey(c.key)
+	if err != nil {
+		return nil
+	}
+	if e := s.rows.byID[stream]; e != nil {
+		if old := e.consumers[name]; old != nil && old.version <= c.version {
+			delete(e.consumers, name)
+			s.subscriptions.endConsumer(old, consumerNotFound(e.scope, name))
+			s.bury(c, old.version)
+			return e
+		}
+	} else if lost := s.rows.lostConsumers[stream]; lost != nil {
+		if delete(lost, name); len(lost) == 0 {
+			delete(s.rows.lostConsumers, stream)
 		}
 	}
 	s.unbury(c)
@@ -318,7 +356,7 @@ func (s *Streams) unbury(c change) {
 func (s *Streams) retire(e *entry) {
 	delete(s.rows.byID, e.id)
 	delete(s.rows.pending, e)
-	s.count(e, usage{})
+	s.count(e, quota.Usage{})
 	s.subscriptions.endStream(e.id, streamNotFound(e.scope, e.name))
 	s.hot.Forget(e.id)
 	if f := s.cfg.Events.Gone; f != nil {
@@ -374,19 +412,19 @@ func (s *Streams) poke() {
 }
 
 // usage returns what the stream counts for, with what its plan will add.
-func (v *view) usage(held int) usage {
-	u := usage{streams: 1, open: len(v.open), held: held}
+func (v *view) usage(held int) quota.Usage {
+	u := quota.Usage{Streams: 1, Open: len(v.open), Held: held}
 	if v.row.Mode == OnDemand {
-		u.onDemand = 1
+		u.OnDemand = 1
 	}
 	if v.row.Status == Creating {
-		u.creating, u.open, u.held = 1, v.row.Shards, v.row.Shards
+		u.Creating, u.Open, u.Held = 1, v.row.Shards, v.row.Shards
 	}
 	if p := v.row.Plan; p != nil {
-		u.open = max(u.open, p.Target)
+		u.Open = max(u.Open, p.Target)
 		if p.Target == 0 {
 			for _, o := range p.Ops {
-				u.open += len(o.Children) - len(o.Parents)
+				u.Open += len(o.Children) - len(o.Parents)
 			}
 		}
 	}
@@ -394,50 +432,31 @@ func (v *view) usage(held int) usage {
 }
 
 // count replaces what an entry counts for. REQUIRES: rows held.
-func (s *Streams) count(e *entry, now usage) {
+func (s *Streams) count(e *entry, now quota.Usage) {
 	s.use(e.scope, e.counted, -1)
 	s.use(e.scope, now, +1)
 	e.counted = now
 }
 
 // REQUIRES: rows held.
-func (s *Streams) use(sc Scope, what usage, sign int) {
-	u := s.rows.usage[sc]
-	if u == nil {
-		u = new(usage)
-		// The scope may be parts of a request, which must not stay with the map.
-		s.rows.usage[Scope{strings.Clone(sc.Account), strings.Clone(sc.Region)}] = u
+func (s *Streams) use(sc Scope, what quota.Usage, sign int) {
+	if _, known := s.rows.usage.Of(sc); !known {
+		// The scope may be parts of a request, which must not stay with the book.
+		sc = Scope{strings.Clone(sc.Account), strings.Clone(sc.Region)}
 	}
-	u.add(what, sign)
-	s.rows.total.add(what, sign)
-	if *u == (usage{}) {
-		delete(s.rows.usage, sc)
-	}
+	s.rows.usage.Add(sc, what, sign)
 }
 
 // reserve claims what a call is about to add, or returns LimitExceeded. The claim is given up with
 // release once the rows that replace it are known, or the call has failed.
-func (s *Streams) reserve(sc Scope, more usage) (release func(), err error) {
+func (s *Streams) reserve(sc Scope, more quota.Usage) (release func(), err error) {
 	s.rows.Lock()
 	defer s.rows.Unlock()
-	var have usage
-	if u := s.rows.usage[sc]; u != nil {
-		have = *u
-	}
-	caps := s.cfg.Caps
-	switch {
-	case s.cfg.Limits && more.creating > 0 && have.creating+more.creating > maxBeingCreated:
-		return nil, streamLimitExceeded(sc, "CREATING stream", have.creating, maxBeingCreated)
-	case more.streams > 0 && have.streams+more.streams > caps.Streams:
-		return nil, streamLimitExceeded(sc, "stream", have.streams, caps.Streams)
-	case more.streams > 0 && s.rows.total.streams+more.streams > caps.HeldStreams:
-		return nil, streamLimitExceeded(sc, "stream", s.rows.total.streams, caps.HeldStreams)
-	case more.onDemand > 0 && have.onDemand+more.onDemand > caps.OnDemandStreams:
-		return nil, streamLimitExceeded(sc, "on-demand stream", have.onDemand, caps.OnDemandStreams)
-	case more.open > 0 && have.open+more.open > caps.Shards:
-		return nil, shardLimitExceeded(sc, have.open, caps.Shards, more.open)
-	case more.held > 0 && s.rows.total.held+more.held > caps.HeldShards:
-		return nil, shardLimitExceeded(sc, have.held, caps.HeldShards, more.held)
+	switch over := s.rows.usage.Exceeds(sc, more, s.cfg.Caps); {
+	case over != nil && over.Of == quota.Shard:
+		return nil, shardLimitExceeded(sc, over.Have, over.Limit, over.More)
+	case over != nil:
+		return nil, streamLimitExceeded(sc, over.Of, over.Have, over.Limit)
 	}
 	s.use(sc, more, +1)
 	return sync.OnceFunc(func() {
@@ -476,14 +495,6 @@ func (s *Streams) rename(scopes map[Scope]struct{}) {
 	}
 }
 
-func parseStreamKey(key string) (sc Scope, name string, ok bool) {
-	parts := strings.Split(strings.TrimPrefix(key, streamPrefix), "/")
-	if len(parts) != 3 {
-		return sc, "", false
-	}
-	return Scope{parts[0], parts[1]}, parts[2], true
-}
-
 // listPage is how many rows are asked for at a time.
 const listPage = 1000
 
@@ -511,7 +522,7 @@ func (s *Streams) load(ctx context.Context) error {
 	s.rows.Unlock()
 	var changes []change
 	seen := map[string]bool{}
-	err := s.list(ctx, keyPrefix, func(page []coordinator.Entry) error {
+	err := s.list(ctx, row.Prefix, func(page []coordinator.Entry) error {
 		for _, e := range page {
 			c, ok, err := changeOf(e)
 			if err != nil {
@@ -542,10 +553,10 @@ func (s *Streams) missing(began coordinator.Version, seen map[string]bool) []cha
 	}
 	for _, e := range s.rows.byID {
 		for _, sh := range e.shards {
-			lost(sh.key(), sh.version)
+			lost(sh.Key(), sh.version)
 		}
 		for _, c := range e.consumers {
-			lost(c.key(), c.version)
+			lost(c.Key(), c.version)
 		}
 		lost(e.key(), e.version)
 	}
@@ -554,7 +565,7 @@ func (s *Streams) missing(began coordinator.Version, seen map[string]bool) []cha
 
 // reload reads the rows of one stream again, after a conflict said that they changed.
 func (s *Streams) reload(ctx context.Context, e *entry) error {
-	row, err := s.cfg.Coordinator.Get(ctx, e.key())
+	got, err := s.cfg.Coordinator.Get(ctx, e.key())
 	switch {
 	case errors.Is(err, coordinator.ErrNotFound):
 		s.rows.Lock()
@@ -565,16 +576,16 @@ func (s *Streams) reload(ctx context.Context, e *entry) error {
 	case err != nil:
 		return fmt.Errorf("read row %s: %w", e.key(), err)
 	}
-	c, _, err := changeOf(row)
+	c, _, err := changeOf(got)
 	if err != nil {
 		return err
 	}
 	changes := []change{c}
 	if c.stream.ID == e.id {
-		for _, prefix := range []string{strings.TrimSuffix(shardKey(e.id, 0), "0000000000"), consumersKey(e.id)} {
+		for _, prefix := range []string{row.ShardsKey(e.id), row.ConsumersKey(e.id)} {
 			err = errors.Join(err, s.list(ctx, prefix, func(page []coordinator.Entry) error {
-				for _, row := range page {
-					c, ok, err := changeOf(row)
+				for _, got := range page {
+					c, ok, err := changeOf(got)
 					if err != nil {
 						return err
 					}

@@ -20,7 +20,7 @@ func TestDeletedStaysDeleted(t *testing.T) {
 		e, v, err := w.find(home, ref)
 		w.must(err)
 		w.must(w.DeleteStream(t.Context(), home, ref, false))
-		key, row = e.key(), v.row.clone()
+		key, row = e.key(), v.row.Clone()
 		row.Status = Deleting
 		w.rows.Lock()
 		put = w.rows.gone[key]

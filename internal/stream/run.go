@@ -7,6 +7,7 @@ import (
 
 	"github.com/headrace/headrace/internal/coordinator"
 	"github.com/headrace/headrace/internal/record"
+	"github.com/headrace/headrace/internal/stream/row"
 )
 
 // Run follows the coordinator's rows and carries out transitions that are due: those with a delay,
@@ -17,7 +18,7 @@ import (
 func (s *Streams) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w, err := s.cfg.Coordinator.Watch(ctx, keyPrefix)
+	w, err := s.cfg.Coordinator.Watch(ctx, row.Prefix)
 	if err != nil {
 		return endOfRun(ctx, fmt.Errorf("watch streams: %w", err))
 	}
@@ -161,17 +162,17 @@ func (s *Streams) next(e *entry) (at record.Millis, ok bool) {
 		at, ok = v.row.Due, true
 	} else {
 		for _, sh := range v.shards {
-			expires := sh.closed + v.row.retention()
+			expires := sh.Closed + v.row.Retention()
 			if v.expired(sh, 0) {
 				expires = 0 // the row outlived an interrupted removal
 			}
-			if sh.closed != 0 && (!ok || expires < at) {
+			if sh.Closed != 0 && (!ok || expires < at) {
 				at, ok = expires, true
 			}
 		}
 		for _, c := range v.consumers {
-			if c.deleting && (!ok || c.due < at) {
-				at, ok = c.due, true
+			if c.Deleting && (!ok || c.Due < at) {
+				at, ok = c.Due, true
 			}
 		}
 	}

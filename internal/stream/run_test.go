@@ -132,7 +132,7 @@ func TestRunCarriesOutTransitions(t *testing.T) {
 		want("gone", "")
 		for i := range n {
 			n[i].rows.Lock()
-			if r := &n[i].rows; len(r.byID)+len(r.orphans)+len(r.lostConsumers)+len(r.gone)+len(r.pending)+len(r.usage)+r.total.held != 0 {
+			if r := &n[i].rows; len(r.byID)+len(r.orphans)+len(r.lostConsumers)+len(r.gone)+len(r.pending)+r.usage.Len()+r.usage.Total().Held != 0 {
 				t.Errorf("node %d still remembers %+v", i, r)
 			}
 			n[i].rows.Unlock()

@@ -13,6 +13,8 @@ import (
 	"github.com/headrace/headrace/internal/stream/capacity"
 	"github.com/headrace/headrace/internal/stream/hot"
 	"github.com/headrace/headrace/internal/stream/keyspace"
+	"github.com/headrace/headrace/internal/stream/quota"
+	"github.com/headrace/headrace/internal/stream/row"
 )
 
 // Scaling says how on-demand streams follow their load.
@@ -32,9 +34,6 @@ const (
 	// leastLook is the shortest time, in milliseconds, that a load is worked out of.
 	leastLook record.Millis = 30_000
 )
-
-// capacityKey is the key of a stream's.
-func capacityKey(stream uint64) string { return fmt.Sprintf("%s%016x", capacityPrefix, stream) }
 
 // scaler looks at on-demand streams again and again, and has them split and merged. It is for one goroutine.
 // What it counts is what this node puts.
@@ -143,14 +142,14 @@ func (sc *scaler) lookAt(ctx context.Context, e *entry) error {
 func (s *Streams) readings(e *entry, v *view, now record.Millis) []capacity.Reading {
 	var all []capacity.Reading
 	for _, sh := range v.shards {
-		if sh.closed != 0 {
+		if sh.Closed != 0 {
 			all = append(all, sh.reading())
 		}
 	}
 	for _, sh := range v.open {
 		r := sh.reading()
-		load, _ := s.hot.Load(hot.Shard{Stream: e.id, Number: sh.number}, now)
-		if r.Open, r.Width = true, sh.hash.Width(); len(load.Keys) > 0 && !v.row.Auto {
+		load, _ := s.hot.Load(hot.Shard{Stream: e.id, Number: sh.Number}, now)
+		if r.Open, r.Width = true, sh.Hash.Width(); len(load.Keys) > 0 && !v.row.Auto {
 			r.TopKey = load.Keys[0].Share
 		}
 		all = append(all, r)
@@ -159,14 +158,14 @@ func (s *Streams) readings(e *entry, v *view, now record.Millis) []capacity.Read
 }
 
 func (sh *shard) reading() capacity.Reading {
-	return capacity.Reading{Number: sh.number, Bytes: sh.budget.bytes.Load(), Records: sh.budget.records.Load()}
+	return capacity.Reading{Number: sh.Number, Bytes: sh.budget.bytes.Load(), Records: sh.budget.records.Load()}
 }
 
 // reserveFor claims the shards that a plan adds, and returns so much of it as the account has shards for. The
 // release is never nil.
 func (s *Streams) reserveFor(e *entry, p capacity.Plan) (fits capacity.Plan, release func()) {
 	for !p.Empty() {
-		release, err := s.reserve(e.scope, usage{open: len(p.Split), held: 2*len(p.Split) + len(p.Merge)})
+		release, err := s.reserve(e.scope, quota.Usage{Open: len(p.Split), Held: 2*len(p.Split) + len(p.Merge)})
 		if err == nil {
 			return p, release
 		}
@@ -185,11 +184,11 @@ func (s *Streams) rescale(ctx context.Context, e *entry, planned *view, p capaci
 		next := row.NextShard
 		var ops []op
 		for _, i := range p.Split {
-			ops = append(ops, keyspace.Split(v.open[i].place(), v.open[i].hash.Middle(), next))
+			ops = append(ops, keyspace.Split(v.open[i].Place(), v.open[i].Hash.Middle(), next))
 			next += 2
 		}
 		for _, i := range p.Merge {
-			ops = append(ops, keyspace.Merge(v.open[i].place(), v.open[i+1].place(), next))
+			ops = append(ops, keyspace.Merge(v.open[i].Place(), v.open[i+1].Place(), next))
 			next++
 		}
 		row.Plan, row.NextShard = &plan{Ops: ops}, next
@@ -199,8 +198,8 @@ func (s *Streams) rescale(ctx context.Context, e *entry, planned *view, p capaci
 
 // readCapacity reads the history of a stream; one that has none begins now.
 func (s *Streams) readCapacity(ctx context.Context, e *entry, o *observed, now record.Millis) error {
-	key := capacityKey(e.id)
-	row, err := s.cfg.Coordinator.Get(ctx, key)
+	key := row.CapacityKey(e.id)
+	got, err := s.cfg.Coordinator.Get(ctx, key)
 	switch {
 	case errors.Is(err, coordinator.ErrNotFound):
 		o.history, o.version = capacity.History{Changed: now}, 0
@@ -208,10 +207,10 @@ func (s *Streams) readCapacity(ctx context.Context, e *entry, o *observed, now r
 	case err != nil:
 		return fmt.Errorf("read row %s: %w", key, err)
 	}
-	if o.history, err = capacity.Decode(row.Value); err != nil {
+	if o.history, err = capacity.Decode(got.Value); err != nil {
 		return fmt.Errorf("read row %s: %w", key, err)
 	}
-	o.version = row.Version
+	o.version = got.Version
 	return nil
 }
 
@@ -224,7 +223,7 @@ func (s *Streams) writeCapacity(ctx context.Context, e *entry, o *observed) erro
 		return refuse(InUse, "Stream %s under account %s is being changed.", e.name, e.scope.Account)
 	}
 	defer func() { <-e.driving }()
-	key := capacityKey(e.id)
+	key := row.CapacityKey(e.id)
 	for range attempts {
 		if v := e.view.Load(); v.gone || v.row.Status == Deleting {
 			return streamNotFound(e.scope, e.name)
@@ -250,13 +249,13 @@ func (s *Streams) writeCapacity(ctx context.Context, e *entry, o *observed) erro
 
 // forgetCapacity deletes the history of a stream, if it has one.
 func (s *Streams) forgetCapacity(ctx context.Context, e *entry) error {
-	key := capacityKey(e.id)
-	row, err := s.cfg.Coordinator.Get(ctx, key)
+	key := row.CapacityKey(e.id)
+	got, err := s.cfg.Coordinator.Get(ctx, key)
 	if errors.Is(err, coordinator.ErrNotFound) {
 		return nil
 	}
 	if err == nil {
-		err = s.cfg.Coordinator.Delete(ctx, key, row.Version)
+		err = s.cfg.Coordinator.Delete(ctx, key, got.Version)
 	}
 	if err != nil {
 		return fmt.Errorf("delete row %s: %w", key, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/stream/capacity"
 	"github.com/headrace/headrace/internal/stream/keyspace"
+	"github.com/headrace/headrace/internal/stream/row"
 )
 
 // scaled is a node in a synctest bubble whose on-demand streams scale. Loads are counted rather than put: a
@@ -81,7 +82,7 @@ func (n *scaled) minutes(minutes int, load float64) {
 	n.t.Helper()
 	for range minutes {
 		for _, sh := range n.open() {
-			sh.budget.records.Add(uint64(math.Round(60_000 * min(1, load*sh.hash.Width()))))
+			sh.budget.records.Add(uint64(math.Round(60_000 * min(1, load*sh.Hash.Width()))))
 		}
 		<-time.After(time.Minute)
 		synctest.Wait()
@@ -131,8 +132,8 @@ func TestScaleSpike(t *testing.T) {
 		_, v, err := n.find(home, n.ref)
 		n.must(err)
 		for _, sh := range v.shards {
-			if sh.number >= 4 && sh.parent < 0 {
-				n.t.Errorf("%s has no parent", sh.id)
+			if sh.Number >= 4 && sh.Parent < 0 {
+				n.t.Errorf("%s has no parent", sh.ID)
 			}
 		}
 	})
@@ -160,12 +161,12 @@ func TestScaleIdle(t *testing.T) {
 		if rows := len(n.known(e)); rows != 4 {
 			n.t.Errorf("%d rows of shards are left; want 4", rows)
 		}
-		if _, err := n.cfg.Coordinator.Get(n.t.Context(), capacityKey(e.id)); err != nil {
+		if _, err := n.cfg.Coordinator.Get(n.t.Context(), row.CapacityKey(e.id)); err != nil {
 			n.t.Errorf("the row of the load: %v", err)
 		}
 		n.must(n.DeleteStream(n.t.Context(), home, n.ref, false))
 		synctest.Wait()
-		if _, err := n.cfg.Coordinator.Get(n.t.Context(), capacityKey(e.id)); !errors.Is(err, coordinator.ErrNotFound) {
+		if _, err := n.cfg.Coordinator.Get(n.t.Context(), row.CapacityKey(e.id)); !errors.Is(err, coordinator.ErrNotFound) {
 			n.t.Errorf("the row of the load after the stream was deleted: %v", err)
 		}
 	})
@@ -281,7 +282,7 @@ func TestScaleTogether(t *testing.T) {
 	mine.look(t.Context())
 	theirs := capacity.History{Changed: w.now()}
 	theirs.Note(w.now(), 1.5)
-	_, err = w.cfg.Coordinator.Put(t.Context(), capacityKey(e.id), theirs.Encode(), 0)
+	_, err = w.cfg.Coordinator.Put(t.Context(), row.CapacityKey(e.id), theirs.Encode(), 0)
 	w.must(err)
 	for _, load := range []float64{1.2, 1.8} {
 		v.open[0].budget.bytes.Add(uint64(60 * mib * load / 2))

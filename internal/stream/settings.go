@@ -3,6 +3,8 @@ package stream
 import (
 	"context"
 	"strings"
+
+	"github.com/headrace/headrace/internal/stream/quota"
 )
 
 // UpdateStreamMode makes a stream provisioned or on demand; its shards stay as they are, unless warm
@@ -21,7 +23,7 @@ func (s *Streams) UpdateStreamMode(ctx context.Context, sc Scope, ref Ref, mode 
 	release, limited := s.reserveWarm(sc, v, warmMiBps)
 	defer release()
 	if mode == OnDemand && v.row.Mode != OnDemand {
-		release, err := s.reserve(sc, usage{onDemand: 1})
+		release, err := s.reserve(sc, quota.Usage{OnDemand: 1})
 		if err != nil {
 			return err
 		}
@@ -45,7 +47,7 @@ func (s *Streams) UpdateStreamMode(ctx context.Context, sc Scope, ref Ref, mode 
 			row.WarmMiBps = warmMiBps
 		}
 		row.Mode = mode
-		row.warmUp(v, row.WarmMiBps)
+		warmUp(row, v, row.WarmMiBps)
 		return nil
 	})
 }
@@ -110,7 +112,7 @@ func (s *Streams) setRetention(ctx context.Context, sc Scope, ref Ref, hours int
 			return errUnchanged
 		}
 		// Shards that have expired under the old period must not come back under the new one.
-		row.Horizon = max(row.Horizon, s.now()-v.row.retention())
+		row.Horizon = max(row.Horizon, s.now()-v.row.Retention())
 		row.RetentionHours, row.Plan = hours, &plan{Retain: true}
 		return nil
 	})

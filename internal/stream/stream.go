@@ -35,6 +35,8 @@ import (
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/stream/hot"
 	"github.com/headrace/headrace/internal/stream/limit"
+	"github.com/headrace/headrace/internal/stream/quota"
+	"github.com/headrace/headrace/internal/stream/row"
 	"github.com/headrace/headrace/internal/stream/seal"
 	"github.com/headrace/headrace/internal/stream/token"
 )
@@ -64,53 +66,19 @@ func (sc Scope) arn(name string) string {
 type Ref struct{ Name, ARN string }
 
 // Status is where a stream is in its life.
-type Status string
-
-// The statuses, as DescribeStream spells them.
-const (
-	Creating Status = "CREATING"
-	Active   Status = "ACTIVE"
-	Updating Status = "UPDATING"
-	Deleting Status = "DELETING"
-)
+type Status = row.Status
 
 // Mode is a stream's capacity mode.
-type Mode string
+type Mode = row.Mode
 
-// The modes, as DescribeStream spells them.
+// The statuses and the modes, as DescribeStream spells them.
 const (
-	Provisioned Mode = "PROVISIONED"
-	OnDemand    Mode = "ON_DEMAND"
+	Creating, Active, Updating, Deleting = row.Creating, row.Active, row.Updating, row.Deleting
+	Provisioned, OnDemand                = row.Provisioned, row.OnDemand
 )
 
-// Caps bound what callers can create. They hold whatever the configured rates are. A zero field
-// takes its default.
-type Caps struct {
-	// Streams is the most streams an account has in a region; default 5,000.
-	Streams int
-	// OnDemandStreams is the most of them that are on demand; default as Streams.
-	OnDemandStreams int
-	// Shards is the most open shards an account has in a region; default 20,000.
-	Shards int
-	// HeldStreams is the most streams, and HeldShards the most shards, open and closed, of all
-	// accounts and regions together: where anybody may name an account, the other caps bound
-	// nothing. Defaults 10,000 and 200,000.
-	HeldStreams, HeldShards int
-}
-
-func (c Caps) withDefaults() Caps {
-	pick := func(n *int, def int) {
-		if *n <= 0 {
-			*n = def
-		}
-	}
-	pick(&c.Streams, 5_000)
-	pick(&c.OnDemandStreams, c.Streams)
-	pick(&c.Shards, 20_000)
-	pick(&c.HeldStreams, 10_000)
-	pick(&c.HeldShards, 200_000)
-	return c
-}
+// Caps bound what callers can create.
+type Caps = quota.Caps
 
 // Events are called, if set, when something happens that no caller is told of. They must not block
 // and must not call Streams.
@@ -170,7 +138,10 @@ type Streams struct {
 // New returns Streams that know every row the coordinator holds. It makes the key that iterators and
 // tokens are sealed with if there is none yet.
 func New(ctx context.Context, cfg Config) (*Streams, error) {
-	cfg.Caps = cfg.Caps.withDefaults()
+	cfg.Caps = cfg.Caps.WithDefaults()
+	if cfg.Limits {
+		cfg.Caps.Creating = maxBeingCreated
+	}
 	if cfg.Scaling.MostShards <= 0 {
 		cfg.Scaling.MostShards = defaultMostShards
 	}

@@ -68,7 +68,7 @@ type subscriptions struct{ claim.Table[subscriptionKey] }
 // endConsumer ends the subscriptions of a consumer, and endStream those of all consumers of a stream.
 func (ss *subscriptions) endConsumer(c *consumer, why error) {
 	ss.End(why, func(k *subscriptionKey) bool {
-		return k.stream == c.stream && k.name == c.name && k.created == c.created
+		return k.stream == c.Stream && k.name == c.Name && k.created == c.Created
 	})
 }
 
@@ -89,7 +89,7 @@ func (s *Streams) Subscribe(ctx context.Context, sc Scope, in SubscribeInput) (*
 		return nil, nil, err
 	}
 	now := s.now()
-	if c.status(now) != Active {
+	if c.Status(now) != Active {
 		return nil, nil, consumerNotActive(sc, e.name, c)
 	}
 	if !v.writable() {
@@ -105,7 +105,7 @@ func (s *Streams) Subscribe(ctx context.Context, sc Scope, in SubscribeInput) (*
 	}
 	sub := &Subscription{
 		streams: s, entry: e, shard: sh,
-		key: subscriptionKey{stream: e.id, name: c.name, created: c.created, shard: number},
+		key: subscriptionKey{stream: e.id, name: c.Name, created: c.Created, shard: number},
 	}
 	if sub.next, sub.last, err = s.position(ctx, sc, e.name, sh, in.Position); err != nil {
 		return nil, nil, err
@@ -117,7 +117,7 @@ func (s *Streams) Subscribe(ctx context.Context, sc Scope, in SubscribeInput) (*
 	ctx, sub.end = context.WithCancelCause(ctx)
 	sub.holder = claim.Holder{Began: now, End: sub.end}
 	if err := s.subscriptions.Begin(sub.key, &sub.holder, takeOver, anotherSubscription(), func() error {
-		return s.Admit(sc, "SubscribeToShard", c.arn(v.arn())+"/"+sh.id, subscribeRate)
+		return s.Admit(sc, "SubscribeToShard", c.arn(v.arn())+"/"+sh.ID, subscribeRate)
 	}); err != nil {
 		sub.Close()
 		return nil, nil, err
@@ -142,7 +142,7 @@ func (s *Streams) position(ctx context.Context, sc Scope, name string, sh *shard
 		err = sequenceMisplaced(in.Type, "no")
 	}
 	if errors.Is(err, shardlog.ErrNotFound) {
-		err = shardNotFound(sc, name, sh.number)
+		err = shardNotFound(sc, name, sh.Number)
 	}
 	return next, last, err
 }
@@ -163,12 +163,12 @@ type Place struct {
 
 // Place returns where the subscription stands.
 func (sub *Subscription) Place() Place {
-	return Place{sub.shard.stream, sub.shard.number, sub.next}
+	return Place{sub.shard.Stream, sub.shard.Number, sub.next}
 }
 
 // Continuation returns the number that a consumer goes on after: that of the record before the place.
 func (sub *Subscription) Continuation() record.SequenceNumber {
-	return sub.shard.sequence(sub.next-1, sub.last)
+	return sub.shard.Sequence(sub.next-1, sub.last)
 }
 
 // Wait returns nil when there is something to read, or the shard has ended; the error of ctx, or NotFound
@@ -182,21 +182,21 @@ func (sub *Subscription) Wait(ctx context.Context) error {
 		if v.gone || v.row.Status == Deleting {
 			return streamNotFound(sub.entry.scope, sub.entry.name)
 		}
-		if c := v.consumers[sub.key.name]; c == nil || c.deleting || c.created != sub.key.created {
+		if c := v.consumers[sub.key.name]; c == nil || c.Deleting || c.Created != sub.key.created {
 			return consumerNotFound(sub.entry.scope, sub.key.name) // it went while the subscription began
 		}
 		err := sub.streams.cfg.Log.Wait(ctx, sub.shard.log(), sub.next)
 		switch {
 		case errors.Is(err, shardlog.ErrNotFound):
-			return shardNotFound(sub.entry.scope, sub.entry.name, sub.shard.number)
+			return shardNotFound(sub.entry.scope, sub.entry.name, sub.shard.Number)
 		case err != nil:
 			return err
 		}
 		bounds, err := sub.streams.cfg.Log.Bounds(ctx, sub.shard.log())
 		if err != nil && !errors.Is(err, shardlog.ErrNotFound) {
-			return fmt.Errorf("look at %s of stream %s: %w", sub.shard.id, sub.entry.name, err)
+			return fmt.Errorf("look at %s of stream %s: %w", sub.shard.ID, sub.entry.name, err)
 		}
-		if sub.next < bounds.Next || err != nil || len(v.ended(sub.shard.number)) > 0 {
+		if sub.next < bounds.Next || err != nil || len(v.ended(sub.shard.Number)) > 0 {
 			return nil
 		}
 		select { // the shard is sealed, and its children are yet to come
@@ -210,7 +210,7 @@ func (sub *Subscription) Wait(ctx context.Context) error {
 // ended returns what a closed shard became; nothing while it is open.
 func (v *view) ended(number int32) []ChildShard {
 	for _, sh := range v.shards {
-		if sh.number == number && sh.closed != 0 {
+		if sh.Number == number && sh.Closed != 0 {
 			return v.childShards(number)
 		}
 	}
@@ -265,9 +265,9 @@ func (sub *Subscription) Read(ctx context.Context) (*Batch, error) {
 		b.size = sizeOf(page)
 	}
 	if b.MillisBehind == 0 {
-		b.Children = v.ended(sub.shard.number)
+		b.Children = v.ended(sub.shard.Number)
 	}
-	b.Continuation = sub.shard.sequence(b.next-1, b.last)
+	b.Continuation = sub.shard.Sequence(b.next-1, b.last)
 	return b, nil
 }
 
@@ -287,9 +287,9 @@ func (sub *Subscription) page(ctx context.Context, records int) (*shardlog.Page,
 	page, err := sub.streams.cfg.Log.Read(ctx, sub.shard.log(), sub.next, shardlog.Limit{Records: records, Bytes: pushBytes})
 	switch {
 	case errors.Is(err, shardlog.ErrNotFound):
-		return nil, shardNotFound(sub.entry.scope, sub.entry.name, sub.shard.number)
+		return nil, shardNotFound(sub.entry.scope, sub.entry.name, sub.shard.Number)
 	case err != nil:
-		return nil, fmt.Errorf("read %s of stream %s: %w", sub.shard.id, sub.entry.name, err)
+		return nil, fmt.Errorf("read %s of stream %s: %w", sub.shard.ID, sub.entry.name, err)
 	}
 	return page, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/stream/commitment"
+	"github.com/headrace/headrace/internal/stream/row"
 )
 
 func TestParseARN(t *testing.T) {
@@ -60,7 +61,7 @@ func TestRowsSurvive(t *testing.T) {
 	if want := (Commitment{Status: commitment.Enabled, Started: w.now(), EarliestEnd: w.now() + commitment.Term}); settings != want {
 		t.Errorf("settings = %+v; want %+v", settings, want)
 	}
-	if got, want := string(encodeRow(after.row)), string(encodeRow(before.row)); got != want {
+	if got, want := string(row.Encode(after.row)), string(row.Encode(before.row)); got != want {
 		t.Errorf("row = %s; want %s", got, want)
 	}
 	for i, s := range after.shards {
@@ -68,7 +69,7 @@ func TestRowsSurvive(t *testing.T) {
 			t.Errorf("shard = %+v; want %+v", s, before.shards[i])
 		}
 	}
-	if len(encodeRow(after.row)) > 64<<10 {
+	if len(row.Encode(after.row)) > 64<<10 {
 		t.Error("the row is too large")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/shardlog"
 	"github.com/headrace/headrace/internal/stream/keyspace"
+	"github.com/headrace/headrace/internal/stream/row"
 )
 
 // opsAtOnce is how many splits or merges one plan holds: the row stays well under the
@@ -41,7 +42,7 @@ func (s *Streams) update(ctx context.Context, e *entry, change func(v *view, row
 		if v.gone {
 			return streamNotFound(e.scope, e.name)
 		}
-		row := v.row.clone()
+		row := v.row.Clone()
 		if err := change(v, row); err != nil {
 			if errors.Is(err, errUnchanged) {
 				return nil
@@ -67,7 +68,7 @@ func (s *Streams) begin(ctx context.Context, e *entry, status Status, change fun
 			return err
 		}
 		row.Status, row.Due = status, s.due()
-		if row.Plan.reshards() {
+		if row.Plan.Reshards() {
 			row.Due = max(row.Due, s.now()+min(v.lead(s.now())-maxLead, maxLead))
 		}
 		return nil
@@ -87,7 +88,7 @@ func (s *Streams) due() record.Millis {
 func (v *view) lead(now record.Millis) record.Millis {
 	last := int64(0)
 	for _, sh := range v.open {
-		last = max(last, sh.created)
+		last = max(last, sh.Created)
 	}
 	return max(0, record.Millis(last)*1000-now)
 }
@@ -172,10 +173,10 @@ func (s *Streams) finishCreate(ctx context.Context, e *entry, v *view) error {
 		if known[int32(i)] != nil {
 			continue
 		}
-		first := &shard{
-			stream: e.id, number: int32(i), id: ShardID(int32(i)), parent: -1, adjacent: -1,
-			hash: keyspace.Uniform(i, n), created: s.creation(v.row.Created - backdate),
-		}
+		first := &shard{Shard: row.Shard{
+			Stream: e.id, Number: int32(i), ID: ShardID(int32(i)), Parent: -1, Adjacent: -1,
+			Hash: keyspace.Uniform(i, n), Created: s.creation(v.row.Created - backdate),
+		}}
 		c, err := s.writeShard(ctx, first)
 		if err != nil {
 			s.learn(changes...)
@@ -189,7 +190,7 @@ func (s *Streams) finishCreate(ctx context.Context, e *entry, v *view) error {
 
 // activate ends a transition.
 func (s *Streams) activate(ctx context.Context, v *view) error {
-	row := v.row.clone()
+	row := v.row.Clone()
 	if p := row.Plan; p != nil && p.Encryption != nil {
 		row.Encryption = *p.Encryption
 	}
@@ -220,15 +221,10 @@ func (s *Streams) finishUpdate(ctx context.Context, e *entry, v *view) error {
 	if len(next) == 0 {
 		return s.activate(ctx, v)
 	}
-	row := v.row.clone()
-	row.Plan = &plan{Ops: next, Target: p.Target}
-	row.NextShard = lastChild(next) + 1
-	return s.writeStream(ctx, row, v.version)
-}
-
-func lastChild(ops []op) int32 {
-	c := ops[len(ops)-1].Children
-	return c[len(c)-1].Number
+	r := v.row.Clone()
+	r.Plan = &plan{Ops: next, Target: p.Target}
+	r.NextShard = row.LastChild(next) + 1
+	return s.writeStream(ctx, r, v.version)
 }
 
 // reshard carries out the ops of a plan: open the children's logs, seal the parents, close the
@@ -277,20 +273,20 @@ func (s *Streams) carryOut(ctx context.Context, e *entry, o op, known map[int32]
 		}
 		bounds, err := s.cfg.Log.Seal(ctx, p.log())
 		if err != nil {
-			return nil, fmt.Errorf("seal %s of stream %s: %w", p.id, e.name, err)
+			return nil, fmt.Errorf("seal %s of stream %s: %w", p.ID, e.name, err)
 		}
-		closing = max(closing, bounds.LastArrival, record.Millis(p.created)*1000, p.opened)
-		settled = max(settled, p.closed)
+		closing = max(closing, bounds.LastArrival, record.Millis(p.Created)*1000, p.Opened)
+		settled = max(settled, p.Closed)
 	}
 	if settled != 0 {
 		closing = settled
 	}
 	for _, n := range o.Parents {
-		if known[n].closed != 0 {
+		if known[n].Closed != 0 {
 			continue
 		}
 		p := *known[n]
-		p.closed = closing
+		p.Closed = closing
 		c, err := s.writeShard(ctx, &p)
 		if err != nil {
 			return done, err
@@ -301,12 +297,12 @@ func (s *Streams) carryOut(ctx context.Context, e *entry, o op, known map[int32]
 		if known[ch.Number] != nil {
 			continue
 		}
-		opened := &shard{
-			stream: e.id, number: ch.Number, id: ShardID(ch.Number), parent: o.Parents[0], adjacent: -1,
-			hash: ch.Hash, created: s.creation(closing.Seconds() + 1), opened: closing,
-		}
+		opened := &shard{Shard: row.Shard{
+			Stream: e.id, Number: ch.Number, ID: ShardID(ch.Number), Parent: o.Parents[0], Adjacent: -1,
+			Hash: ch.Hash, Created: s.creation(closing.Seconds() + 1), Opened: closing,
+		}}
 		if len(o.Parents) > 1 {
-			opened.adjacent = o.Parents[1]
+			opened.Adjacent = o.Parents[1]
 		}
 		c, err := s.writeShard(ctx, opened)
 		if err != nil {
@@ -329,7 +325,7 @@ func (s *Streams) finishDelete(ctx context.Context, e *entry, v *view) error {
 	}
 	var changes []change
 	for _, sh := range s.known(e) {
-		c, err := s.deleteRow(ctx, sh.key(), sh.version)
+		c, err := s.deleteRow(ctx, sh.Key(), sh.version)
 		if err != nil {
 			s.learn(changes...)
 			return err
@@ -368,15 +364,15 @@ func (s *Streams) expire(ctx context.Context, e *entry) error {
 	for _, sh := range v.shards {
 		if v.expired(sh, now) {
 			logs = append(logs, sh.log())
-			changes = append(changes, change{key: sh.key(), version: sh.version})
-			horizon = max(horizon, sh.closed)
+			changes = append(changes, change{key: sh.Key(), version: sh.version})
+			horizon = max(horizon, sh.Closed)
 		}
 	}
 	if len(logs) == 0 {
 		return nil
 	}
 	if horizon > v.row.Horizon {
-		row := v.row.clone()
+		row := v.row.Clone()
 		row.Horizon = horizon
 		if err := s.writeStream(ctx, row, v.version); err != nil {
 			return s.reloadOn(ctx, e, err)
@@ -439,25 +435,25 @@ func (s *Streams) logs(e *entry) []shardlog.ShardID {
 
 // writeStream writes a stream's row over version expect and makes it known. A coordinator that has no
 // room for it throttles the caller: nothing changed, and there will be room again.
-func (s *Streams) writeStream(ctx context.Context, row *streamRow, expect coordinator.Version) error {
-	version, err := s.cfg.Coordinator.Put(ctx, row.key(), encodeRow(row), expect)
+func (s *Streams) writeStream(ctx context.Context, next *streamRow, expect coordinator.Version) error {
+	version, err := s.cfg.Coordinator.Put(ctx, next.Key(), row.Encode(next), expect)
 	if errors.Is(err, shardlog.ErrFull) {
-		return refuse(LimitExceeded, "Rate exceeded for stream %s under account %s.", row.Name, row.Account)
+		return refuse(LimitExceeded, "Rate exceeded for stream %s under account %s.", next.Name, next.Account)
 	}
 	if err != nil {
-		return fmt.Errorf("write row %s: %w", row.key(), err)
+		return fmt.Errorf("write row %s: %w", next.Key(), err)
 	}
-	s.learn(change{key: row.key(), version: version, stream: row})
+	s.learn(change{key: next.Key(), version: version, stream: next})
 	return nil
 }
 
 // writeShard writes a shard's row over the version it was read at.
 func (s *Streams) writeShard(ctx context.Context, sh *shard) (change, error) {
-	version, err := s.cfg.Coordinator.Put(ctx, sh.key(), sh.encode(), sh.version)
+	version, err := s.cfg.Coordinator.Put(ctx, sh.Key(), sh.Encode(), sh.version)
 	if err != nil {
-		return change{}, fmt.Errorf("write row %s: %w", sh.key(), err)
+		return change{}, fmt.Errorf("write row %s: %w", sh.Key(), err)
 	}
-	return change{key: sh.key(), version: version, shard: sh}, nil
+	return change{key: sh.Key(), version: version, shard: sh}, nil
 }
 
 func (s *Streams) deleteRow(ctx context.Context, key string, expect coordinator.Version) (change, error) {

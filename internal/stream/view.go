@@ -47,15 +47,15 @@ func buildView(row *streamRow, version coordinator.Version, all map[int32]*shard
 	v.shards = make([]*shard, 0, len(shown))
 	for _, s := range shown {
 		v.shards = append(v.shards, s)
-		if s.closed == 0 {
+		if s.Closed == 0 {
 			v.open = append(v.open, s)
 		}
 	}
-	slices.SortFunc(v.shards, func(a, b *shard) int { return cmp.Compare(a.number, b.number) })
-	slices.SortFunc(v.open, func(a, b *shard) int { return a.hash.Start.Compare(b.hash.Start) })
+	slices.SortFunc(v.shards, func(a, b *shard) int { return cmp.Compare(a.Number, b.Number) })
+	slices.SortFunc(v.open, func(a, b *shard) int { return a.Hash.Start.Compare(b.Hash.Start) })
 	v.starts = make([]record.HashKey, len(v.open))
 	for i, s := range v.open {
-		v.starts[i] = s.hash.Start
+		v.starts[i] = s.Hash.Start
 	}
 	return v, keyspace.IsPartition(places(v.open)) || row.Status == Deleting
 }
@@ -74,9 +74,9 @@ func settle(ops []op, all map[int32]*shard) map[int32]*shard {
 			delete(shown, c.Number)
 		}
 		for _, n := range o.Parents {
-			if s := shown[n]; s != nil && s.closed != 0 {
+			if s := shown[n]; s != nil && s.Closed != 0 {
 				open := *s
-				open.closed = 0
+				open.Closed = 0
 				shown[n] = &open
 			}
 		}
@@ -87,7 +87,7 @@ func settle(ops []op, all map[int32]*shard) map[int32]*shard {
 // complete reports whether every row of an op has been written.
 func complete(o op, all map[int32]*shard) bool {
 	for _, n := range o.Parents {
-		if s := all[n]; s == nil || s.closed == 0 {
+		if s := all[n]; s == nil || s.Closed == 0 {
 			return false
 		}
 	}
@@ -102,7 +102,7 @@ func complete(o op, all map[int32]*shard) bool {
 // shard returns the shard with a number unless it does not exist, or is closed and every record
 // it took has expired by now.
 func (v *view) shard(number int32, now record.Millis) *shard {
-	i, ok := slices.BinarySearchFunc(v.shards, number, func(s *shard, n int32) int { return cmp.Compare(s.number, n) })
+	i, ok := slices.BinarySearchFunc(v.shards, number, func(s *shard, n int32) int { return cmp.Compare(s.Number, n) })
 	if !ok || v.expired(v.shards[i], now) {
 		return nil
 	}
@@ -111,18 +111,18 @@ func (v *view) shard(number int32, now record.Millis) *shard {
 
 // expired reports whether a closed shard has outlived its retention.
 func (v *view) expired(s *shard, now record.Millis) bool {
-	return s.closed != 0 && (s.closed+v.row.retention() <= now || s.closed <= v.row.Horizon)
+	return s.Closed != 0 && (s.Closed+v.row.Retention() <= now || s.Closed <= v.row.Horizon)
 }
 
 // horizon returns the trim horizon: a time at which every shard then open is still known, and
 // before which no record is left.
 func (v *view) horizon(now record.Millis) record.Millis {
-	return max(now-v.row.retention(), v.row.Horizon, record.Millis(v.row.Created-backdate)*1000)
+	return max(now-v.row.Retention(), v.row.Horizon, record.Millis(v.row.Created-backdate)*1000)
 }
 
 // after returns the shards with numbers above after that have not expired.
 func (v *view) after(number int32, now record.Millis) []*shard {
-	i, _ := slices.BinarySearchFunc(v.shards, int64(number)+1, func(s *shard, n int64) int { return cmp.Compare(int64(s.number), n) })
+	i, _ := slices.BinarySearchFunc(v.shards, int64(number)+1, func(s *shard, n int64) int { return cmp.Compare(int64(s.Number), n) })
 	rest := v.shards[i:]
 	for _, s := range rest {
 		if v.expired(s, now) {
@@ -136,7 +136,7 @@ func (v *view) after(number int32, now record.Millis) []*shard {
 func (v *view) children(number int32) []*shard {
 	var found []*shard
 	for _, s := range v.shards {
-		if s.parent == number || s.adjacent == number {
+		if s.Parent == number || s.Adjacent == number {
 			found = append(found, s)
 		}
 	}
@@ -146,12 +146,15 @@ func (v *view) children(number int32) []*shard {
 // deletesConsumers reports whether a consumer is on its way out.
 func (v *view) deletesConsumers() bool {
 	for _, c := range v.consumers {
-		if c.deleting {
+		if c.Deleting {
 			return true
 		}
 	}
 	return false
 }
+
+// scope returns where the stream is.
+func (v *view) scope() Scope { return Scope{v.row.Account, v.row.Region} }
 
 // writable reports whether the stream takes records.
 func (v *view) writable() bool {

@@ -2,7 +2,8 @@
 // back: shard iterators and paging tokens. A sealed text cannot be read, altered or made up by
 // anyone without the key, and opens only under the context it was sealed for.
 //
-// It knows neither what a payload means nor when it expires: that is the caller's business.
+// A payload is whatever the caller has; that of a shard iterator is an Iterator. When it expires is the
+// caller's business.
 //
 // The layout, before base64, is the one AWS's own iterators show:
 //
