@@ -14,7 +14,8 @@
 //
 // Labels are bounded: account, region and stream live as long as the stream, and streams are capped;
 // operations and codes are the modelled ones. A stream may have thousands of shards, so that they are
-// labels only where shard-level metrics were turned on: MonitorShards.
+// labels only where shard-level metrics were turned on: MonitorShards. Consumers, of which a stream has a few,
+// are labels while they are registered: SetConsumers.
 package metrics
 
 import (
@@ -34,9 +35,10 @@ type StreamID struct{ Account, Region, Name string }
 
 // Metrics owns every series of one process. Its methods are safe for concurrent use.
 type Metrics struct {
-	vecs     streamVecs
-	requests requestVecs
-	port     *Port
+	vecs        streamVecs
+	subscribers consumerVecs
+	requests    requestVecs
+	port        *Port
 	// transitions counts those that stopped half-way.
 	transitions prometheus.Counter
 	discard     *Stream
@@ -53,10 +55,14 @@ func NewRegistry() *prometheus.Registry { return prometheus.NewRegistry() }
 // New registers every metric, and those of the Go runtime and the process, in reg. It fails when
 // one of them is registered there already.
 func New(reg prometheus.Registerer, build Build) (*Metrics, error) {
-	m := &Metrics{vecs: newStreamVecs(), requests: newRequestVecs(), port: newPort(), transitions: newTransitions()}
+	m := &Metrics{vecs: newStreamVecs(), subscribers: newConsumerVecs(), requests: newRequestVecs(), port: newPort(), transitions: newTransitions()}
 	m.mu.streams = map[StreamID]*Stream{}
 	m.discard = newStreamVecs().resolve(StreamID{}) // of no registry
+	m.discard.nobody = newConsumerVecs().resolve(StreamID{}, "")
 	all := append(m.vecs.collectors(), m.requests.collectors()...)
+	for _, v := range m.subscribers.all() {
+		all = append(all, v)
+	}
 	all = append(all, m.port.collectors()...)
 	all = append(all, newShardCollector(m), m.transitions, buildInfo(build), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -76,6 +82,7 @@ func (m *Metrics) AddStream(id StreamID) *Stream {
 	s := m.mu.streams[id]
 	if s == nil {
 		s = m.vecs.resolve(id)
+		s.nobody = m.discard.nobody
 		m.mu.streams[id] = s
 	}
 	return s
@@ -99,9 +106,12 @@ func (m *Metrics) Stream(id StreamID) *Stream {
 func (m *Metrics) RemoveStream(id StreamID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.mu.streams[id]; ok {
+	if s, ok := m.mu.streams[id]; ok {
 		delete(m.mu.streams, id)
 		m.vecs.remove(id)
+		for name := range s.known() {
+			m.subscribers.remove(id, name)
+		}
 	}
 }
 

@@ -19,6 +19,9 @@ type Stream struct {
 	writeExceeded, readExceeded        prometheus.Counter
 	// shards is nil while shard-level metrics are off.
 	shards atomic.Pointer[Shards]
+	// consumers are the registered ones; nobody counts for others, where nobody looks.
+	consumers atomic.Pointer[consumers]
+	nobody    *Consumer
 }
 
 // call is what every hot operation has.

@@ -158,6 +158,13 @@ func TestAlerts(t *testing.T) {
 			t.Errorf("%s: %q names no metric", alert, expression)
 		}
 		checkExpression(t, names, alert, expression)
+		if alert == "HeadraceNobodyReads" { // of the ways to read, none may be forgotten
+			for _, read := range []string{"get_records_success_total", "subscribe_to_shard_event_success_total"} {
+				if !strings.Contains(expression, read) {
+					t.Errorf("%s does not count %s", alert, read)
+				}
+			}
+		}
 		field("summary")
 		page, anchor, _ := strings.Cut(field("runbook"), "#")
 		if page != "11-runbooks.md" || !slices.Contains(anchors, anchor) {

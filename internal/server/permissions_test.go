@@ -92,6 +92,20 @@ func statement(effect, action, resource, more string) string {
 // call makes a call signed by who, unsigned if that is empty, and returns the status and the answer.
 func (g *guardedServer) call(who aws.Credentials, operation, body string) (int, map[string]any) {
 	g.t.Helper()
+	resp := g.send(who, operation, body)
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	g.ok(err)
+	out := map[string]any{}
+	if len(bytes.TrimSpace(answer)) > 0 {
+		g.ok(json.Unmarshal(answer, &out))
+	}
+	return resp.StatusCode, out
+}
+
+// send makes a call and returns its answer, whose body is to be closed.
+func (g *guardedServer) send(who aws.Credentials, operation, body string) *http.Response {
+	g.t.Helper()
 	req, err := http.NewRequestWithContext(g.t.Context(), http.MethodPost, g.url, strings.NewReader(body))
 	g.ok(err)
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
@@ -102,14 +116,7 @@ func (g *guardedServer) call(who aws.Credentials, operation, body string) (int, 
 	}
 	resp, err := http.DefaultClient.Do(req)
 	g.ok(err)
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	g.ok(err)
-	out := map[string]any{}
-	if len(bytes.TrimSpace(answer)) > 0 {
-		g.ok(json.Unmarshal(answer, &out))
-	}
-	return resp.StatusCode, out
+	return resp
 }
 
 // allowed and denied make a call and expect it to be one or the other.

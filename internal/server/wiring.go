@@ -165,6 +165,9 @@ func openStreams(ctx context.Context, cfg Config, sys *system, engines engines, 
 				}
 				meters.MonitorShards(metrics.StreamID{Account: sc.Account, Region: sc.Region, Name: name}, names, shards)
 			},
+			Consumers: func(sc stream.Scope, name string, consumers []string) {
+				meters.SetConsumers(metrics.StreamID{Account: sc.Account, Region: sc.Region, Name: name}, consumers)
+			},
 			TransitionFailed: func(sc stream.Scope, name string, err error) {
 				meters.TransitionFailed()
 				cfg.Logger.Error("a stream's transition failed and will be tried again", "account", sc.Account, "region", sc.Region, "stream", name, "error", err)

@@ -305,6 +305,18 @@ func (c *consumer) describe(v *view, now record.Millis) Consumer {
 	}
 }
 
+// enrolled tells what counts which consumers a stream has now, if that has changed. REQUIRES: rows held.
+func (s *Streams) enrolled(e *entry, old, v *view) {
+	had := map[string]*consumer{}
+	if old != nil {
+		had = old.consumers
+	}
+	same := func(_ *consumer, _ *consumer) bool { return true }
+	if f := s.cfg.Events.Consumers; f != nil && !maps.EqualFunc(had, v.consumers, same) {
+		f(e.scope, e.name, slices.Sorted(maps.Keys(v.consumers)))
+	}
+}
+
 // changeConsumer changes a consumer's row by compare-and-set: change is given the consumer and returns what
 // to put in its place, nil to take it away, as often as somebody else got there first.
 func (s *Streams) changeConsumer(ctx context.Context, e *entry, c *consumer, change func(c *consumer) (*consumer, error)) error {

@@ -395,6 +395,7 @@ func (s *Streams) publish(e *entry) {
 	}
 	s.count(e, v.usage(len(e.shards)))
 	s.monitored(e, old, v)
+	s.enrolled(e, old, v)
 	if v.row.Status != Active || len(v.open) < len(v.shards) || v.deletesConsumers() {
 		s.rows.pending[e] = struct{}{}
 		s.poke()

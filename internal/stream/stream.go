@@ -89,6 +89,9 @@ type Events struct {
 	// Monitored reports which shard-level metrics a stream has, and of which shards. It is called when
 	// either changes, and when a stream that has some appears.
 	Monitored func(sc Scope, name string, metrics []ShardMetric, shards []int32)
+	// Consumers reports which consumers a stream has, by name. It is called when that changes, and when a
+	// stream that has some appears.
+	Consumers func(sc Scope, name string, consumers []string)
 	// TransitionFailed reports a transition that stopped half-way. Run tries again.
 	TransitionFailed func(sc Scope, name string, err error)
 }

@@ -82,7 +82,8 @@ func anotherSubscription() *Error {
 
 // Subscribe begins a subscription, and takes over from one of the same consumer to the same shard that is
 // at least five seconds old; a younger one is InUse. The context it returns comes from ctx, and is done
-// when the subscription ends from outside: its cause is ErrLifeOver, or the *Error that says why.
+// when the subscription ends from outside: its cause is ErrLifeOver, or the *Error that says why. A consumer
+// that has another subscription, or has called too often, comes back with the error in one that is closed.
 func (s *Streams) Subscribe(ctx context.Context, sc Scope, in SubscribeInput) (*Subscription, context.Context, error) {
 	e, v, c, err := s.findConsumer(sc, ConsumerRef{ARN: in.ConsumerARN})
 	if err != nil {
@@ -120,9 +121,14 @@ func (s *Streams) Subscribe(ctx context.Context, sc Scope, in SubscribeInput) (*
 		return s.Admit(sc, "SubscribeToShard", c.arn(v.arn())+"/"+sh.ID, subscribeRate)
 	}); err != nil {
 		sub.Close()
-		return nil, nil, err
+		return sub, nil, err
 	}
 	return sub, ctx, nil
+}
+
+// Subscriber returns whose subscription it is: a consumer of a stream.
+func (sub *Subscription) Subscriber() (sc Scope, stream, consumer string) {
+	return sub.entry.scope, sub.entry.name, sub.key.name
 }
 
 // position returns the index that in means, and when the record before it arrived, 0 if that is not known.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/headrace/headrace/internal/awsapi/kinesis"
 	"github.com/headrace/headrace/internal/clock"
+	"github.com/headrace/headrace/internal/metrics"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/stream"
 	"github.com/headrace/headrace/internal/wire/shape"
@@ -41,6 +42,7 @@ type frame struct {
 	key     frameKey
 	bytes   []byte
 	reached stream.Reached
+	carries metrics.Event
 	// err says why it could not be made.
 	err error
 	// made is when, and ready closes when, the fields above are there; fresh is how long they are good.
@@ -145,7 +147,8 @@ func (fs *frames) build(ctx context.Context, f *frame, sub *stream.Subscription,
 	if b == nil {
 		b = new(eventBuffers)
 	}
-	b.fill(batch)
+	size := b.fill(batch)
+	f.carries = metrics.Event{Records: len(batch.Page.Records), Bytes: size, Behind: time.Duration(batch.MillisBehind) * time.Millisecond}
 	f.bytes = to.Encode(f.bytes[:0], eventType, &b.event)
 	f.reached, f.fresh = batch.Reached(), freshFor
 	if batch.MillisBehind > int64(oldFreshFor/time.Millisecond) {
@@ -277,8 +280,8 @@ type eventBuffers struct {
 	numbering record.Numbering
 }
 
-// fill makes the event of a batch.
-func (b *eventBuffers) fill(batch *stream.Batch) {
+// fill makes the event of a batch, and returns the bytes of its records.
+func (b *eventBuffers) fill(batch *stream.Batch) (size int) {
 	out, page := &b.event, batch.Page.Records
 	out.Reset()
 	if out.Records == nil {
@@ -289,12 +292,13 @@ func (b *eventBuffers) fill(batch *stream.Batch) {
 		b.digits = b.numbering.Append(b.digits, batch.Sequence(i))
 	}
 	numbers := string(b.digits) // one string for all: each record's is a part of it
-	out.Records, _ = appendRecords(out.Records, page, numbers)
+	out.Records, size = appendRecords(out.Records, page, numbers)
 	out.MillisBehindLatest = batch.MillisBehind
 	out.ChildShards = childShards(batch.Children)
 	if len(batch.Children) == 0 {
 		out.ContinuationSequenceNumber = shape.Some(batch.Continuation.String())
 	}
+	return size
 }
 
 // childShards turns the domain's child shards into the API's.

@@ -6,7 +6,7 @@ package kinesis
 // errors before the stream are answers, those after its beginning its last message.
 // Differs: one call a second a consumer and shard, and 2 MiB a second, hold with limits.mode aws alone.
 // Test: TestSubscribe, TestSubscriptionsEnd, TestFanOutAgreesWithPolling, TestSlowSubscriber, TestFramesAreShared,
-// TestSubscriptionLimits,
+// TestSubscriptionLimits, TestConsumerMetrics,
 // internal/api/kinesis/testdata/subscribe_to_shard.txt, compat/gosdk/fanout.go
 
 import (
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/headrace/headrace/internal/awsapi/kinesis"
+	"github.com/headrace/headrace/internal/metrics"
 	"github.com/headrace/headrace/internal/record"
 	"github.com/headrace/headrace/internal/stream"
 	"github.com/headrace/headrace/internal/wire/shape"
@@ -37,14 +38,19 @@ func (s *Service) subscribeToShard(ctx context.Context, call *shape.Call, in *ki
 		DryRun: in.DryRun.Value,
 	})
 	if err != nil {
+		if sub != nil {
+			s.consumerMeter(sub).RateExceeded()
+		}
 		return answer(err)
 	}
 	if in.DryRun.Value {
 		return dryRun()
 	}
 	call.OnDone(sub.Close)
+	meter := s.consumerMeter(sub)
+	meter.Subscribed()
 	call.Push(func(_ context.Context, to shape.Events) error {
-		err := s.push(ctx, sub, to)
+		err := s.push(ctx, sub, to, meter)
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
@@ -56,9 +62,15 @@ func (s *Service) subscribeToShard(ctx context.Context, call *shape.Call, in *ki
 	return nil
 }
 
+// consumerMeter returns what counts for the consumer of a subscription.
+func (s *Service) consumerMeter(sub *stream.Subscription) *metrics.Consumer {
+	sc, name, consumer := sub.Subscriber()
+	return s.metrics.Stream(metrics.StreamID{Account: sc.Account, Region: sc.Region, Name: name}).Consumer(consumer)
+}
+
 // push sends a subscription's events until the shard ends, which is nil, or ctx is done. The first comes at
 // once, so that the client knows where it stands.
-func (s *Service) push(ctx context.Context, sub *stream.Subscription, to shape.Events) error {
+func (s *Service) push(ctx context.Context, sub *stream.Subscription, to shape.Events, meter *metrics.Consumer) error {
 	var quiet []byte
 	for first := true; ; first = false {
 		var err error
@@ -76,13 +88,15 @@ func (s *Service) push(ctx context.Context, sub *stream.Subscription, to shape.E
 			ended := f.reached.Ended
 			if err != nil {
 				s.frames.taint(f)
+			} else {
+				meter.Pushed(f.carries)
 			}
 			s.frames.give(f, to)
 			if err != nil || ended {
 				return err
 			}
 		case errors.Is(err, errQuiet):
-			if quiet, err = beat(ctx, quiet, sub, to); err != nil {
+			if quiet, err = beat(ctx, quiet, sub, to, meter); err != nil {
 				return err
 			}
 		default:
@@ -92,7 +106,7 @@ func (s *Service) push(ctx context.Context, sub *stream.Subscription, to shape.E
 }
 
 // beat sends an event without records, which it encodes in buf.
-func beat(ctx context.Context, buf []byte, sub *stream.Subscription, to shape.Events) ([]byte, error) {
+func beat(ctx context.Context, buf []byte, sub *stream.Subscription, to shape.Events, meter *metrics.Consumer) ([]byte, error) {
 	behind, err := sub.MillisBehind(ctx)
 	if err != nil {
 		return buf, err
@@ -100,7 +114,10 @@ func beat(ctx context.Context, buf []byte, sub *stream.Subscription, to shape.Ev
 	buf = to.Encode(buf[:0], eventType, &kinesis.SubscribeToShardEvent{
 		Records: []kinesis.Record{}, ContinuationSequenceNumber: some(sub.Continuation().String()), MillisBehindLatest: behind,
 	})
-	return buf, to.Send(buf)
+	if err = to.Send(buf); err == nil {
+		meter.Pushed(metrics.Event{Behind: time.Duration(behind) * time.Millisecond})
+	}
+	return buf, err
 }
 
 // errQuiet says that there is nothing to send yet, or no memory for it.
