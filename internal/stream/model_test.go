@@ -5,36 +5,50 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/headrace/headrace/internal/record"
 )
 
-var modelSeed = flag.Uint64("seed", 0, "run the model test with this seed alone")
+var modelSeed = flag.Uint64("seed", 0, "run the model tests with this seed alone")
 
 // TestModel does random things to a stream and to a list of the records it took, and compares them.
 func TestModel(t *testing.T) {
-	seeds := []uint64{1, 2, 3, 4, 5, 6, 7, 8, uint64(time.Now().UnixNano())} // the last one is new each time
+	eachSeed(t, 8, func(t *testing.T, rng *rand.Rand) {
+		m := newModel(t, rng, 0)
+		for range 400 {
+			m.step()
+		}
+		m.check()
+	})
+}
+
+// eachSeed runs a test with random numbers of seeds 1 to usual, and of one that is new each time.
+func eachSeed(t *testing.T, usual uint64, test func(t *testing.T, rng *rand.Rand)) {
+	t.Helper()
+	var seeds []uint64
+	for seed := range usual {
+		seeds = append(seeds, 1+seed)
+	}
+	seeds = append(seeds, uint64(time.Now().UnixNano()))
 	if *modelSeed != 0 {
 		seeds = []uint64{*modelSeed}
 	}
 	for _, seed := range seeds {
-		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
-			m := &model{
-				world: newWorld(t, 0, Caps{}), rng: rand.New(rand.NewPCG(seed, seed)),
-				records: map[int32][]stored{}, ref: Ref{Name: "mill"}, hours: 24,
-			}
-			m.create("mill", 1+m.rng.IntN(4))
-			for range 64 {
-				m.keys = append(m.keys, record.HashKey{Hi: m.rng.Uint64(), Lo: m.rng.Uint64()})
-			}
-			for range 400 {
-				m.step()
-			}
-			m.check()
-		})
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { test(t, rand.New(rand.NewPCG(seed, seed))) })
 	}
+}
+
+// newModel returns a model of a new stream, whose changes take a while.
+func newModel(t *testing.T, rng *rand.Rand, delay time.Duration) *model {
+	m := &model{world: newWorld(t, delay, Caps{}), rng: rng, records: map[int32][]stored{}, ref: Ref{Name: "mill"}, hours: 24}
+	m.create("mill", 1+rng.IntN(4))
+	for range 64 {
+		m.keys = append(m.keys, record.HashKey{Hi: rng.Uint64(), Lo: rng.Uint64()})
+	}
+	return m
 }
 
 // stored is a record as the model remembers it.
@@ -54,6 +68,7 @@ type model struct {
 	keys    []record.HashKey   // of all records: few enough that each is used again and again
 	records map[int32][]stored // by shard, the first with index 1
 	put     int
+	large   int // some records have so many bytes
 }
 
 func (m *model) step() {
@@ -100,7 +115,11 @@ func (m *model) putSome() {
 	for range 1 + m.rng.IntN(20) {
 		m.put++
 		h := m.keys[m.rng.IntN(len(m.keys))]
-		recs = append(recs, explicit(h, fmt.Sprintf("%06d", m.put)))
+		data := fmt.Sprintf("%06d", m.put)
+		if m.large > 0 && m.rng.IntN(20) == 0 {
+			data += strings.Repeat("x", m.large)
+		}
+		recs = append(recs, explicit(h, data))
 	}
 	out, err := m.PutAll(m.t.Context(), home, m.ref, recs, nil)
 	m.must(err)
