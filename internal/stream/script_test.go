@@ -73,6 +73,9 @@ func (sc *script) run(t *testing.T, d *datadriven.TestData) string {
 	sc.out.Reset()
 	f := commands[d.Cmd]
 	if f == nil {
+		f = stateCommands[d.Cmd]
+	}
+	if f == nil {
 		t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
 	}
 	if err := f(sc, d); err != nil {
@@ -166,6 +169,12 @@ func (sc *script) describe(d *datadriven.TestData) error {
 	}
 	sc.printf("%s %s %s, created %s, keeps %d h, records to %d KiB, %d open\n", got.Name, got.Status, got.Mode,
 		since(got.Created), got.RetentionHours, got.MaxRecordKiB, got.OpenShards)
+	if got.KeyID != "" {
+		sc.printf("encrypted with %s\n", got.KeyID)
+	}
+	if len(got.Metrics) > 0 {
+		sc.printf("metrics %v\n", got.Metrics)
+	}
 	sc.printShards(got.Shards)
 	if got.HasMoreShards {
 		sc.printf("more\n")
@@ -256,7 +265,11 @@ func (sc *script) put(d *datadriven.TestData) error {
 			sc.printf("%s: %v\n", recs[i].PartitionKey, r.Err)
 			continue
 		}
-		sc.printf("%s: %s number %d at %s\n", recs[i].PartitionKey, r.ShardID, r.Sequence.Index, since(record.Millis(r.Sequence.Time)*1000))
+		sealed := ""
+		if r.Encrypted {
+			sealed = ", sealed"
+		}
+		sc.printf("%s: %s number %d at %s%s\n", recs[i].PartitionKey, r.ShardID, r.Sequence.Index, since(record.Millis(r.Sequence.Time)*1000), sealed)
 	}
 	return err
 }
