@@ -56,7 +56,7 @@ type enrolled struct {
 // subscriber is a subscription as the model remembers it.
 type subscriber struct {
 	sub   *Subscription
-	ctx   context.Context
+	cause func() error // why it has ended, nil while it has not
 	of    *enrolled
 	shard int32
 	next  int // in the list of the shard's records
@@ -224,7 +224,7 @@ func (m *consumerModel) deregister() {
 // over checks why a subscription has ended, and closes it.
 func (m *consumerModel) over(s *subscriber, want string) {
 	m.t.Helper()
-	if cause := context.Cause(s.ctx); cause == nil || cause.Error() != want {
+	if cause := s.cause(); cause == nil || cause.Error() != want {
 		m.t.Fatalf("the subscription of %s to shard %d: cause %v; want %s", s.of.name, s.shard, cause, want)
 	}
 	s.sub.Close()
@@ -363,7 +363,7 @@ func (m *consumerModel) subscribe() {
 		m.subs = slices.Delete(m.subs, older, older+1)
 		m.overtaken++
 	}
-	m.subs = append(m.subs, &subscriber{sub: sub, ctx: ctx, of: c, shard: sh.Number, next: next, began: m.now()})
+	m.subs = append(m.subs, &subscriber{sub: sub, cause: func() error { return context.Cause(ctx) }, of: c, shard: sh.Number, next: next, began: m.now()})
 }
 
 // pull reads what a subscription is sent now.
@@ -392,7 +392,7 @@ func (m *consumerModel) behind(shard int32, next int) int64 {
 // drain reads a subscription up to the tip, and reports whether the shard ended there.
 func (m *consumerModel) drain(s *subscriber) (ended bool) {
 	m.t.Helper()
-	if cause := context.Cause(s.ctx); cause != nil {
+	if cause := s.cause(); cause != nil {
 		m.t.Fatalf("the subscription of %s to shard %d has ended: %v", s.of.name, s.shard, cause)
 	}
 	shards := m.shards()
@@ -403,14 +403,14 @@ func (m *consumerModel) drain(s *subscriber) (ended bool) {
 		return false
 	}
 	for {
-		ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
+		ctx, cancel := context.WithTimeout(m.t.Context(), 10*time.Second)
 		err := s.sub.Wait(ctx)
 		cancel()
 		m.must(err)
-		if got, err := s.sub.MillisBehind(s.ctx); err != nil || got != m.behind(s.shard, s.next) {
+		if got, err := s.sub.MillisBehind(m.t.Context()); err != nil || got != m.behind(s.shard, s.next) {
 			m.t.Fatalf("%d ms behind, error %v; want %d", got, err, m.behind(s.shard, s.next))
 		}
-		b, err := s.sub.Read(s.ctx)
+		b, err := s.sub.Read(m.t.Context())
 		m.must(err)
 		size := 0
 		for i, rec := range b.Page.Records {
@@ -462,12 +462,12 @@ func (m *consumerModel) checkChildren(parent int32, ended bool, shards []Shard, 
 // quiet checks that a subscription that has everything gets nothing.
 func (m *consumerModel) quiet(s *subscriber) {
 	m.t.Helper()
-	done, cancel := context.WithCancel(s.ctx)
+	done, cancel := context.WithCancel(m.t.Context())
 	cancel()
 	if err := s.sub.Wait(done); !errors.Is(err, context.Canceled) {
 		m.t.Fatalf("waiting for nothing: %v", err)
 	}
-	b, err := s.sub.Read(s.ctx)
+	b, err := s.sub.Read(m.t.Context())
 	m.must(err)
 	defer b.Release()
 	if len(b.Page.Records) != 0 || len(b.Children) != 0 || b.MillisBehind != 0 || b.Reached() != s.sub.Reached() {
@@ -499,7 +499,7 @@ func (m *consumerModel) readAll() {
 		}
 		sub, ctx, err := m.Subscribe(m.t.Context(), home, SubscribeInput{ConsumerARN: c.ARN, Position: IteratorInput{ShardID: sh.ID, Type: TrimHorizon}})
 		m.must(err)
-		s := &subscriber{sub: sub, ctx: ctx, of: of, shard: sh.Number}
+		s := &subscriber{sub: sub, cause: func() error { return context.Cause(ctx) }, of: of, shard: sh.Number}
 		if ended := m.drain(s); ended != sh.Closed || s.next != len(m.records[sh.Number]) {
 			m.t.Fatalf("%s: %d of %d records, ended %v", sh.ID, s.next, len(m.records[sh.Number]), ended)
 		}
