@@ -12,6 +12,7 @@ import (
 // TestModelOfLimits puts and reads at random where AWS's limits hold, while shards split and merge, and has a
 // slow and simple model say of each record, read and iterator whether it must be throttled.
 func TestModelOfLimits(t *testing.T) {
+	asked := map[string]*[2]int{"records": {}, "reads": {}, "iterators": {}}
 	eachSeed(t, 3, func(t *testing.T, rng *rand.Rand) {
 		m := &limitModel{world: limited(t, 0), rng: rng, ref: Ref{Name: "mill"}, shards: map[int32]*limitedShard{}}
 		m.create("mill", 1+rng.IntN(3))
@@ -21,11 +22,15 @@ func TestModelOfLimits(t *testing.T) {
 		}
 		t.Logf("taken and throttled: records %v, reads %v, iterators %v", m.puts, m.reads, m.iterators)
 		for what, n := range map[string][2]int{"records": m.puts, "reads": m.reads, "iterators": m.iterators} {
-			if n[0] < 10 || n[1] < 10 {
-				t.Errorf("%d %s were taken, %d throttled: the model was not asked enough", n[0], what, n[1])
-			}
+			asked[what][0] += n[0]
+			asked[what][1] += n[1]
 		}
 	})
+	for what, n := range asked {
+		if *modelSeed == 0 && (n[0] < 100 || n[1] < 100) { // no seed alone must have much of everything
+			t.Errorf("%d %s were taken, %d throttled: the model was not asked enough", n[0], what, n[1])
+		}
+	}
 }
 
 // limitModel is a stream with limits and what happened to its shards.
