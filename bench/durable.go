@@ -83,7 +83,7 @@ func durableCase(ctx context.Context, o options, records, conns int, what string
 	o.report.ratio(what+", to the ceiling, hash in both", verifying.ratio(hashing), 0.6, "%.2f")
 	if records == 1 {
 		hash := hashing.ratio(plain)
-		fmt.Fprintf(o.out, "  of the rate the hash alone leaves %.3f, hash and verification %.3f\n", hash, verifying.ratio(under))
+		o.report.fact("what the hash of the body alone leaves of the ceiling's rate", hash, "%.2f")
 		o.report.ratio(what+", signatures verified, to believed, beyond the hash", verifying.ratio(under)/hash, 0.9, "%.2f")
 		o.report.limit(what+", p99 to the ceiling's, no hash", median(under.slowest)/median(plain.slowest), 2, "%.2f")
 		o.report.limit(what+", p99 to the ceiling's, hash in both", median(verifying.slowest)/median(hashing.slowest), 2, "%.2f")

@@ -54,6 +54,7 @@ func scenarios() []scenario {
 		{"peers", peers},
 		{"getrecords", getRecords},
 		{"fanout", fanOut},
+		{"aggregation", aggregated},
 		{"latency", latency},
 		{"kill", kill},
 	}
