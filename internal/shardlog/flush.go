@@ -272,7 +272,7 @@ func (t *tier) writeFiles(ctx context.Context, j *job) ([]*file, error) {
 	j.pace.begin(parts)
 	for _, shards := range parts {
 		src := &tailSource{shards: shards}
-		f, err := t.writeFile(ctx, shards[0].class, j.pace.source(ctx, src.next), j.pace)
+		f, err := t.writeFile(ctx, shards[0].class, j.pace.source(ctx, src.next), j.pace.body)
 		if f != nil {
 			out = append(out, f)
 		}
@@ -283,8 +283,8 @@ func (t *tier) writeFiles(ctx context.Context, j *job) ([]*file, error) {
 	return out, nil
 }
 
-// writeFile stores one file, at the pace p if it has one; it returns nil if the source yields nothing.
-func (t *tier) writeFile(ctx context.Context, c class, src block.Source, p *pacing) (*file, error) {
+// writeFile stores one file, of what stored makes of its content; it returns nil if the source yields nothing.
+func (t *tier) writeFile(ctx context.Context, c class, src block.Source, stored func(*block.Body) io.Reader) (*file, error) {
 	sh, run, err := src()
 	if err == io.EOF {
 		return nil, nil
@@ -298,7 +298,7 @@ func (t *tier) writeFile(ctx context.Context, c class, src block.Source, p *paci
 		}
 		return src()
 	})
-	info, err := t.store.cfg.Bucket.Put(ctx, fileKey(c, id), p.body(body))
+	info, err := t.store.cfg.Bucket.Put(ctx, fileKey(c, id), stored(body))
 	if err != nil {
 		return nil, fmt.Errorf("store file %s: %w", fileKey(c, id), err)
 	}

@@ -120,7 +120,7 @@ func (t *tier) runMerge(ctx context.Context, m *merge) {
 	})
 	for _, part := range divide(items) {
 		src := &fileSource{blocks: t.store.blocks, items: part}
-		f, err := t.writeFile(ctx, m.class, func() (block.Shard, block.Run, error) { return src.next(ctx) }, nil)
+		f, err := t.writeFile(ctx, m.class, func() (block.Shard, block.Run, error) { return src.next(ctx) }, t.mergeBody)
 		if f != nil {
 			m.files = append(m.files, f)
 		}

@@ -131,7 +131,27 @@ func (p *pacing) body(b *block.Body) io.Reader {
 	return pacedBody{b, p}
 }
 
-var _ objectstore.Paced = pacedBody{}
+var (
+	_ objectstore.Paced = pacedBody{}
+	_ objectstore.Paced = mergeBody{}
+)
+
+// mergeBody returns the body of a merge's file. A merge may take its time, but need not: it is written in
+// small pieces, between which groups find the disk free, and is not made to wait.
+func (t *tier) mergeBody(b *block.Body) io.Reader { return mergeBody{b, t.store} }
+
+type mergeBody struct {
+	*block.Body
+	store *Store
+}
+
+// Piece implements objectstore.Paced.
+func (b mergeBody) Piece() int {
+	if b.store.flow.hurry.Load() {
+		return 0
+	}
+	return pace.Piece
+}
 
 // seen returns what has come since the freeze.
 func (p *pacing) seen() pace.Seen {

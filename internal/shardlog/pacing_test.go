@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -56,6 +57,13 @@ func (b *timed) writing() bool {
 	return b.open > 0
 }
 
+// times returns when the files began, and how long those took that have been written.
+func (b *timed) times() (began []time.Time, took []time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.began), slices.Clone(b.took)
+}
+
 // writer puts ten records of a kilobyte every ten milliseconds.
 type writer struct {
 	t    *testing.T
@@ -82,11 +90,13 @@ func TestFlushIsSpread(t *testing.T) {
 				s := open(t, cfg)
 				openShards(t, s, 1, day)
 				w := &writer{t, s, 1}
-				for len(bucket.took) < 4 {
+				began, took := bucket.times()
+				for len(took) < 4 {
 					w.put()
+					began, took = bucket.times()
 				}
-				for i, took := range bucket.took[:3] {
-					until := bucket.began[i+1].Sub(bucket.began[i])
+				for i, took := range took[:3] {
+					until := began[i+1].Sub(began[i])
 					if took < until*least/100 || took > until*most/100 {
 						t.Errorf("flush %d took %v of the %v until the next one", i, took, until)
 					}
