@@ -114,45 +114,58 @@ func (r *Reader) Split(record Record) iter.Seq[Record] {
 }
 
 // scan checks the message and notes its keys and records.
-func (r *Reader) scan(message []byte) error {
-	r.text, r.ends, r.more, r.tail = r.text[:0], r.ends[:0], r.more[:0], r.tail[:0]
+func (r *Reader) scan(message []byte) (err error) {
 	maxRecords, maxKeys := cmp.Or(r.MaxRecords, DefaultMaxRecords), cmp.Or(r.MaxKeys, DefaultMaxKeys)
 	var keys, hashKeys uint32 // what the records ask of the tables
-	for rest := message; len(rest) > 0; {
-		f, after, ok := cutField(rest)
-		if !ok {
-			return ErrMalformed
+	// The loop is as fast as it is because what it appends to is in registers.
+	items, text, ends, more, tail := r.items[:0], r.text[:0], r.ends[:0], r.more[:0], r.tail[:0]
+	for at := 0; at < len(message); {
+		// Every producer writes tags and sizes as short as they are; other fields are for cutField.
+		tag, start, end := uint64(message[at]), 0, -1
+		if tag == fieldRecords || tag == fieldPartitionKeys || tag == fieldHashKeys {
+			if size, n := shortVarint(message[at+1:]); n > 0 && size < len(message)-at-n {
+				start, end = at+1+n, at+1+n+size
+			}
 		}
-		rest = after
-		switch f.tag {
-		case fieldPartitionKeys:
-			r.text = append(r.text, f.body...)
-			r.ends = append(r.ends, len(r.text))
-		case fieldHashKeys:
-			r.more = append(r.more, f.body...)
-			r.tail = append(r.tail, len(r.more))
-		case fieldRecords:
-			u, ok := parse(f.body)
+		if end < 0 {
+			f, rest, ok := cutField(message[at:])
 			if !ok {
-				return ErrMalformed
+				err = ErrMalformed
+				break
 			}
-			it := item{size: uint32(len(u.data)), key: uint32(u.key)}
-			// The data are somewhere in the field, which ends where the rest begins.
-			it.data = uint32(len(message) - len(rest) - u.left - len(u.data))
-			if u.hashed {
-				it.hashKey = uint32(u.hashKey) + 1
+			end = len(message) - len(rest)
+			tag, start = f.tag, end-len(f.body)
+		}
+		at = end
+		switch tag {
+		case fieldPartitionKeys:
+			text = append(text, message[start:end]...)
+			ends = append(ends, len(text))
+		case fieldHashKeys:
+			more = append(more, message[start:end]...)
+			tail = append(tail, len(more))
+		case fieldRecords:
+			it, ok := usualItem(message[:end], start)
+			if !ok {
+				if it, ok = parseItem(message[:end], start); !ok {
+					err = ErrMalformed
+				}
 			}
-			r.items = append(r.items, it)
+			items = append(items, it)
 			keys, hashKeys = max(keys, it.key+1), max(hashKeys, it.hashKey)
 		}
-		if len(r.items) > maxRecords || len(r.ends)+len(r.tail) > maxKeys {
-			return ErrTooMany
+		if len(items) > maxRecords || len(ends)+len(tail) > maxKeys {
+			err = cmp.Or(err, ErrTooMany)
+		}
+		if err != nil {
+			break
 		}
 	}
-	if keys > uint32(len(r.ends)) || hashKeys > uint32(len(r.tail)) {
-		return ErrMalformed
+	r.items, r.text, r.ends, r.more, r.tail = items, text, ends, more, tail
+	if err == nil && (keys > uint32(len(ends)) || hashKeys > uint32(len(tail))) {
+		err = ErrMalformed
 	}
-	return nil
+	return err
 }
 
 // setKeys makes the keys out of what scan collected.
@@ -173,80 +186,82 @@ func (r *Reader) setKeys() {
 	}
 }
 
-// user is a record as the message has it.
-type user struct {
-	key, hashKey uint64
-	hashed       bool
-	data         []byte
-	left         int // bytes of the field behind the data
-}
-
 // maxIndex keeps indexes from wrapping; tables are far shorter.
 const maxIndex = math.MaxInt32
 
-// parse reads a record.
-func parse(b []byte) (u user, ok bool) {
-	if u, ok = parseUsual(b); ok {
-		return u, true
+// usualItem reads the record that begins at a place in a message and ends with it, if its fields are there
+// once, in their order, which is how every producer writes them. Its varints are short: other records are
+// for parseItem.
+func usualItem(message []byte, at int) (it item, ok bool) {
+	b := message[at:]
+	if len(b) < 4 || b[0] != fieldPartitionKey {
+		return it, false
 	}
-	return parseAny(b)
+	key, n := shortVarint(b[1:])
+	if b = b[1+n:]; n == 0 || len(b) == 0 {
+		return it, false
+	}
+	it.key = uint32(key)
+	if b[0] == fieldHashKey {
+		hashKey, n := shortVarint(b[1:])
+		if b = b[1+n:]; n == 0 || len(b) == 0 {
+			return it, false
+		}
+		it.hashKey = uint32(hashKey) + 1
+	}
+	if b[0] != fieldData {
+		return it, false
+	}
+	size, n := shortVarint(b[1:])
+	if b = b[1+n:]; n == 0 || size != len(b) {
+		return it, false
+	}
+	it.data, it.size = uint32(len(message)-size), uint32(size)
+	return it, true
 }
 
-// parseUsual reads a record whose fields are there once, in their order, which is how every producer
-// writes them.
-func parseUsual(b []byte) (u user, ok bool) {
-	if len(b) < 4 || b[0] != fieldPartitionKey {
-		return u, false
+// shortVarint returns the varint that b begins with, of one or two bytes, and how many; 0 for another.
+func shortVarint(b []byte) (v, n int) {
+	switch {
+	case len(b) > 0 && b[0] < 0x80:
+		return int(b[0]), 1
+	case len(b) > 1 && b[1] < 0x80:
+		return int(b[0]&0x7f) | int(b[1])<<7, 2
 	}
-	if u.key, b = varint(b[1:]); len(b) > 0 && b[0] == fieldHashKey {
-		u.hashed = true
-		u.hashKey, b = varint(b[1:])
+	return 0, 0
+}
+
+// parseItem reads the record that begins at a place in a message and ends with it. As protobuf has it, the
+// last of a field counts and unknown ones do not.
+func parseItem(message []byte, at int) (it item, ok bool) {
+	var key, hashKey uint64 // plus 1, for a record must have the one and may have the other
+	filled := false
+	for at < len(message) {
+		f, rest, ok := cutField(message[at:])
+		if !ok {
+			return it, false
+		}
+		at = len(message) - len(rest)
+		switch f.tag {
+		case fieldPartitionKey:
+			key = min(f.value, maxIndex) + 1
+		case fieldHashKey:
+			hashKey = min(f.value, maxIndex) + 1
+		case fieldData:
+			it.data, it.size, filled = uint32(at-len(f.body)), uint32(len(f.body)), true
+		}
 	}
-	if len(b) == 0 || b[0] != fieldData {
-		return u, false
-	}
-	size, b := varint(b[1:])
-	if b == nil || size != uint64(len(b)) {
-		return u, false
-	}
-	u.data = b[:len(b):len(b)]
-	return u, u.key < maxIndex && u.hashKey < maxIndex
+	it.key, it.hashKey = uint32(key-1), uint32(hashKey)
+	return it, filled && key > 0 && key <= maxIndex && hashKey <= maxIndex
 }
 
 // varint cuts a varint off b; what is left is nil if there is none.
 func varint(b []byte) (v uint64, rest []byte) {
-	if len(b) > 0 && b[0] < 0x80 {
-		return uint64(b[0]), b[1:]
-	}
-	if len(b) > 1 && b[1] < 0x80 {
-		return uint64(b[0]&0x7f) | uint64(b[1])<<7, b[2:]
-	}
 	v, n := binary.Uvarint(b)
 	if n <= 0 {
 		return 0, nil
 	}
 	return v, b[n:]
-}
-
-// parseAny reads a record. As protobuf has it, the last of a field counts and unknown ones do not.
-func parseAny(b []byte) (u user, ok bool) {
-	keyed, filled := false, false
-	for len(b) > 0 {
-		f, rest, ok := cutField(b)
-		if !ok {
-			return u, false
-		}
-		switch f.tag {
-		case fieldPartitionKey:
-			u.key, keyed = f.value, true
-		case fieldHashKey:
-			u.hashKey, u.hashed = f.value, true
-		case fieldData:
-			u.data, u.left, filled = f.body, len(rest), true
-		}
-		b = rest
-	}
-	return u, keyed && filled && u.key < maxIndex && u.hashKey < maxIndex
 }
 
 // field is one field of a message: value is a varint's, body that of a field that has bytes.
