@@ -117,6 +117,9 @@ func (b *budget) tryRaise(from, to share) (*waiter, bool) {
 	defer b.mu.Unlock()
 	if len(b.queue[to.class]) == 0 && b.fitsLocked(from, to) {
 		b.exchangeLocked(from, to)
+		if from.n > 0 {
+			b.admitLocked() // the class below has room
+		}
 		return nil, true
 	}
 	if from.n > 0 && from.class == to.class {
@@ -133,13 +136,10 @@ func (b *budget) fitsLocked(from, to share) bool {
 	if b.free < more {
 		return false
 	}
-	switch to.class {
-	case small:
-		return b.held[small]+more <= b.low(small)
-	case medium:
-		return b.held[small]+b.held[medium]+more <= b.low(medium)
+	if to.class == small && b.held[small]+more > b.low(small) {
+		return false
 	}
-	return true
+	return to.class == large || b.held[small]+b.held[medium]+more <= b.low(medium)
 }
 
 // exchangeLocked gives a share for another. REQUIRES: b.mu held.
