@@ -198,8 +198,7 @@ func (x *exchange) reserve(n int64) error {
 // keep lowers the request's share to one for n bytes, if it is larger.
 func (x *exchange) keep(n int64) {
 	if to := x.h.budget.shareOf(n); to.n < x.share.n {
-		x.h.budget.lower(x.share, to)
-		x.share = to
+		x.share = x.h.budget.lower(x.share, to)
 	}
 }
 

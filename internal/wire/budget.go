@@ -133,13 +133,15 @@ func (b *budget) tryRaise(from, to share) (*waiter, bool) {
 // fitsLocked says whether there is room for one share in place of another. REQUIRES: b.mu held.
 func (b *budget) fitsLocked(from, to share) bool {
 	more := to.n - from.n
-	if b.free < more {
+	return b.free >= more && b.boundsLocked(to.class, more)
+}
+
+// boundsLocked says whether the lower classes may hold more if the share of one class is. REQUIRES: b.mu held.
+func (b *budget) boundsLocked(c class, more int64) bool {
+	if c == small && b.held[small]+more > b.low(small) {
 		return false
 	}
-	if to.class == small && b.held[small]+more > b.low(small) {
-		return false
-	}
-	return to.class == large || b.held[small]+b.held[medium]+more <= b.low(medium)
+	return c == large || b.held[small]+b.held[medium]+more <= b.low(medium)
 }
 
 // exchangeLocked gives a share for another. REQUIRES: b.mu held.
@@ -174,12 +176,17 @@ func (b *budget) withdraw(w *waiter) bool {
 // drop gives a share back and admits who fits now.
 func (b *budget) drop(s share) { b.lower(s, share{}) }
 
-// lower gives a share back but for the smaller share to.
-func (b *budget) lower(from, to share) {
+// lower gives a share back but for the smaller share to, and returns what it is then: where its class has no
+// room it keeps the one it had.
+func (b *budget) lower(from, to share) share {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if from.class == large && to.n > 0 && !b.boundsLocked(to.class, to.n) {
+		to.class = large
+	}
 	b.exchangeLocked(from, to)
 	b.admitLocked()
+	return to
 }
 
 // charge takes n bytes without waiting; release gives them back.

@@ -113,6 +113,28 @@ func manyRaise(t *testing.T) {
 	}
 }
 
+// TestBudgetLowers lowers large shares: only so many of them become small ones, which others wait behind.
+func TestBudgetLowers(t *testing.T) {
+	b := newBudget(leastMemory)
+	most, low := b.shareOf(1<<40), b.shareOf(1)
+	var kept []share
+	for range 2 * b.low(small) / minBuffer {
+		if err := b.raise(t.Context(), share{}, most, 0); err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, b.lower(most, low))
+	}
+	if b.held[small] != b.low(small) || kept[0] != low || kept[len(kept)-1] != (share{large, minBuffer}) {
+		t.Errorf("small shares hold %d of %d; the first became %v, the last %v", b.held[small], b.low(small), kept[0], kept[len(kept)-1])
+	}
+	for _, s := range kept {
+		b.drop(s)
+	}
+	if b.taken() != 0 || b.held != [large]int64{} {
+		t.Errorf("%d bytes are taken, %v by the lower classes; want none", b.taken(), b.held)
+	}
+}
+
 func TestBudgetGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const mib = 1 << 20
