@@ -6,36 +6,21 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // consumerSeries returns the values of the series of consumers, of histograms the number of samples, by name
 // and consumer.
 func consumerSeries(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
 	got := map[string]float64{}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			labels := map[string]string{}
-			for _, l := range m.GetLabel() {
-				labels[l.GetName()] = l.GetValue()
-			}
-			if labels["consumer"] == "" {
-				continue
-			}
-			if labels["account"] != id().Account || labels["region"] != id().Region || labels["stream"] != id().Name || len(labels) != 4 {
-				t.Errorf("%s of %v", f.GetName(), labels)
-			}
-			name := f.GetName()[len(prefix+"subscribe_to_shard_"):] + " " + labels["consumer"]
-			got[name] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
-			if h := m.GetHistogram(); h != nil {
-				got[name+" sum"] = h.GetSampleSum()
-			}
+	eachOf(t, reg, "consumer", func(name, consumer string, m *dto.Metric) {
+		name = name[len(prefix+"subscribe_to_shard_"):] + " " + consumer
+		got[name] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		if h := m.GetHistogram(); h != nil {
+			got[name+" sum"] = h.GetSampleSum()
 		}
-	}
+	})
 	return got
 }
 

@@ -7,31 +7,40 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
-// shardSeries returns the values of the shard-level series by name and shard.
-func shardSeries(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+// eachOf calls f with every series that has a label, by the value of that, and checks the labels beside it.
+func eachOf(t *testing.T, reg *prometheus.Registry, label string, f func(name, value string, m *dto.Metric)) {
 	t.Helper()
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := map[string]float64{}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
 			labels := map[string]string{}
 			for _, l := range m.GetLabel() {
 				labels[l.GetName()] = l.GetValue()
 			}
-			if labels["shard"] == "" {
+			if labels[label] == "" {
 				continue
 			}
-			if labels["account"] != id().Account || labels["region"] != id().Region || labels["stream"] != id().Name {
-				t.Errorf("%s of %v", f.GetName(), labels)
+			if labels["account"] != id().Account || labels["region"] != id().Region || labels["stream"] != id().Name || len(labels) != 4 {
+				t.Errorf("%s of %v", family.GetName(), labels)
 			}
-			got[f.GetName()[len(prefix+"shard_"):]+" "+labels["shard"]] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			f(family.GetName(), labels[label], m)
 		}
 	}
+}
+
+// shardSeries returns the values of the shard-level series by name and shard.
+func shardSeries(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	got := map[string]float64{}
+	eachOf(t, reg, "shard", func(name, shard string, m *dto.Metric) {
+		got[name[len(prefix+"shard_"):]+" "+shard] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+	})
 	return got
 }
 

@@ -17,11 +17,7 @@ import (
 func TestConsumerMetrics(t *testing.T) {
 	g := guard(t)
 	g.allowed(g.root, "CreateStream", `{"StreamName":"mill","ShardCount":1}`)
-	arn := func(name string) string {
-		out := g.allowed(g.root, "RegisterStreamConsumer", `{"StreamARN":"`+mill+`","ConsumerName":"`+name+`"}`)
-		return fmt.Sprint(out["Consumer"].(map[string]any)["ConsumerARN"])
-	}
-	wheel, pond := arn("wheel"), arn("pond")
+	wheel, pond := g.consumer("wheel"), g.consumer("pond")
 	g.allowed(g.root, "PutRecords", `{"StreamName":"mill","Records":[{"PartitionKey":"k","Data":"eHh4"},{"PartitionKey":"k","Data":"eHh4"}]}`)
 
 	// A dry run begins nothing, and counts as nothing.

@@ -119,6 +119,13 @@ func (g *guardedServer) send(who aws.Credentials, operation, body string) *http.
 	return resp
 }
 
+// consumer registers a consumer of the stream mill and returns its ARN.
+func (g *guardedServer) consumer(name string) string {
+	g.t.Helper()
+	out := g.allowed(g.root, "RegisterStreamConsumer", `{"StreamARN":"`+mill+`","ConsumerName":"`+name+`"}`)
+	return fmt.Sprint(out["Consumer"].(map[string]any)["ConsumerARN"])
+}
+
 // allowed and denied make a call and expect it to be one or the other.
 func (g *guardedServer) allowed(who aws.Credentials, operation, body string) map[string]any {
 	g.t.Helper()

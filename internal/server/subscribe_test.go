@@ -92,11 +92,7 @@ func TestSubscriptions(t *testing.T) {
 func TestSubscribePermission(t *testing.T) {
 	g := guard(t)
 	g.allowed(g.root, "CreateStream", `{"StreamName":"mill","ShardCount":1}`)
-	arn := func(name string) string {
-		out := g.allowed(g.root, "RegisterStreamConsumer", `{"StreamARN":"`+mill+`","ConsumerName":"`+name+`"}`)
-		return fmt.Sprint(out["Consumer"].(map[string]any)["ConsumerARN"])
-	}
-	wheel, pond := arn("wheel"), arn("pond")
+	wheel, pond := g.consumer("wheel"), g.consumer("pond")
 	subscribe := func(consumer string) string {
 		return `{"ConsumerARN":"` + consumer + `","ShardId":"0","StartingPosition":{"Type":"LATEST"},"DryRun":true}`
 	}
